@@ -68,13 +68,18 @@ const arrayTypes: { [D in DType]: new (size: number) => DTypeArrays[D] } = {
 };
 
 const viewTypes = arrayTypes as unknown as {
-  [D in DType]: new (buffer: ArrayBufferLike, offset: number, length: number) => DTypeArrays[D];
+  [D in DType]: new (
+    buffer: ArrayBufferLike,
+    offset: number,
+    length: number,
+  ) => DTypeArrays[D];
 };
 
 /** Number of elements of `shape` (1 for a scalar). */
 export const sizeOf = (shape: Shape): number => shape.reduce((a, b) => a * b, 1);
 
-export const emptyArray = <D extends DType>(dtype: D, size: number): DTypeArrays[D] => new arrayTypes[dtype](size);
+export const emptyArray = <D extends DType>(dtype: D, size: number): DTypeArrays[D] =>
+  new arrayTypes[dtype](size);
 
 /** Zero-filled host tensor. */
 export const zeros = <D extends DType = 'float32'>(shape: Shape, dtype?: D): HostTensor<D> => ({
@@ -161,7 +166,10 @@ export function toFloat16(t: HostTensor<'float32'>): HostTensor<'float16'> {
 }
 
 /** A WeightSource over arrays in memory. */
-export function memoryWeights(tensors: Record<string, HostTensor>, label = 'weights in memory'): WeightSource {
+export function memoryWeights(
+  tensors: Record<string, HostTensor>,
+  label = 'weights in memory',
+): WeightSource {
   return {
     label,
     names: () => Object.keys(tensors),
