@@ -1,0 +1,187 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Tokenizer as Engine } from '@huggingface/tokenizers';
+import { type HostTensor, i64 } from '../graph/host.ts';
+import {
+  type AddedToken,
+  type BpeVocabulary,
+  clipSpecialTokens,
+  clipTokenizerJson,
+  endOfWord,
+  type SpecialTokens,
+} from './clip-tokenizer.ts';
+import { type JsonObject, readJson } from './json.ts';
+
+export interface TokenBatch {
+  /** int64 [texts, length]. */
+  readonly ids: HostTensor<'int64'>;
+  /** Tokens of each text before the padding, special tokens included. */
+  readonly lengths: readonly number[];
+}
+
+export interface Tokenizer {
+  readonly vocabSize: number;
+  /** The model's context, from the tokenizer's configuration. */
+  readonly maxLength: number;
+  readonly bosId: number | undefined;
+  readonly eosId: number | undefined;
+  readonly padId: number | undefined;
+  /** All token ids of `text`, between the special tokens; never truncated. */
+  encode(text: string): number[];
+  /**
+   * Truncates each text to `maxLength` (the end token stays last) and pads on the right to `padTo`, by default
+   * to the longest of the batch.
+   */
+  encodeBatch(texts: readonly string[], options?: { maxLength?: number; padTo?: number }): TokenBatch;
+  /** Text without the special tokens. */
+  decode(ids: Iterable<number | bigint>): string;
+  idOf(token: string): number | undefined;
+}
+
+/**
+ * The tokenizer of a Hugging Face folder. CLIP's is the same as in transformers, also from vocab.json and
+ * merges.txt alone; any other is what its tokenizer.json says.
+ */
+export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+  const read = (name: string) => readJson(join(folder, name));
+  const [json, config = {}, model] = await Promise.all(
+    ['tokenizer.json', 'tokenizer_config.json', 'config.json'].map(read),
+  );
+  const vocabulary = vocabularyOf(json) ?? (await readVocabulary(folder, json));
+  const family = config.tokenizer_class ?? model?.model_type;
+  if (vocabulary && (!json || /^clip/i.test(String(family)))) {
+    return clipTokenizer(vocabulary, await clipOptions(folder, config, json), config);
+  }
+  if (!json) {
+    const found = (await readdir(folder).catch(() => [])).join(', ') || 'nothing';
+    throw new Error(`${folder}: no tokenizer.json, nor vocab.json with merges.txt (found: ${found})`);
+  }
+  // As in transformers: not by default, and never for byte pairs, whose spaces it would spoil.
+  const clean = config.clean_up_tokenization_spaces === true && !vocabulary;
+  const engine = new Engine(json, { ...config, clean_up_tokenization_spaces: clean });
+  return wrap(engine, namedTokens(config), config);
+}
+
+/** A CLIP tokenizer of a vocabulary in memory, for instance one from `trainBpe`. */
+export function clipTokenizer(
+  vocabulary: BpeVocabulary,
+  options: { special?: SpecialTokens; addedTokens?: readonly AddedToken[] } = {},
+  config: JsonObject = {},
+): Tokenizer {
+  const special = options.special ?? clipSpecialTokens;
+  const json = clipTokenizerJson(vocabulary, special, options.addedTokens);
+  const engine = new Engine(json, { ...config, clean_up_tokenization_spaces: false });
+  // The end of a word becomes a space here: the engine would also trim U+FEFF, which Python does not.
+  engine.decoder!.end_of_word_suffix = null;
+  const wrapped = wrap(engine, special, config);
+  const decode: Tokenizer['decode'] = (ids) =>
+    wrapped.decode(ids).replaceAll(endOfWord, ' ').replace(outerSpace, '');
+  return { ...wrapped, decode };
+}
+
+/** What Python's `strip` removes. */
+const space = String.raw`[\p{White_Space}\x1c-\x1f]+`;
+const outerSpace = new RegExp(`^${space}|${space}$`, 'gu');
+
+function wrap(engine: Engine, special: Partial<SpecialTokens>, config: JsonObject): Tokenizer {
+  const id = (token?: string) => (token === undefined ? undefined : engine.token_to_id(token));
+  const bare = (text: string): number[] => engine.encode(text, { add_special_tokens: false }).ids;
+  const around = surroundings(engine);
+  const [bosId, eosId, padId] = [special.bos, special.eos, special.pad].map(id);
+  const limit = Number(config.model_max_length);
+  const contextLength = limit > 0 && limit < 1e6 ? limit : 77;
+  return {
+    vocabSize: engine.get_vocab().size,
+    maxLength: contextLength,
+    bosId,
+    eosId,
+    padId,
+    encode: (text) => engine.encode(text).ids,
+    encodeBatch(texts, { maxLength = contextLength, padTo } = {}) {
+      const room = Math.min(maxLength, padTo ?? maxLength) - around.before.length - around.after.length;
+      if (!(room >= 0)) throw new Error(`maxLength ${maxLength} leaves no room for the special tokens`);
+      const rows = texts.map((text) => [...around.before, ...bare(text).slice(0, room), ...around.after]);
+      const lengths = rows.map((row) => row.length);
+      const width = padTo ?? Math.max(0, ...lengths);
+      if (padId === undefined && lengths.some((length) => length < width)) {
+        throw new Error('this tokenizer has no padding token: encode texts of one length at a time');
+      }
+      const flat = rows.flatMap((row) => [...row, ...Array<number>(width - row.length).fill(padId ?? 0)]);
+      return { ids: i64(flat, [rows.length, width]), lengths };
+    },
+    decode(ids) {
+      const list = Array.from(ids, Number);
+      return list.length ? engine.decode(list, { skip_special_tokens: true }) : '';
+    },
+    idOf: id,
+  };
+}
+
+/** What the post-processor puts before and after a text. */
+function surroundings(engine: Engine): { before: number[]; after: number[] } {
+  const ids: number[] = engine.encode('a').ids;
+  const inner: number[] = engine.encode('a', { add_special_tokens: false }).ids;
+  const start = ids.findIndex((_, i) => inner.every((id, k) => ids[i + k] === id));
+  return { before: ids.slice(0, start), after: ids.slice(start + inner.length) };
+}
+
+/** The byte-pair vocabulary inside a tokenizer.json. */
+function vocabularyOf(json: JsonObject | undefined): BpeVocabulary | undefined {
+  const model = json?.model as
+    | { vocab?: unknown; merges?: readonly (string | [string, string])[] }
+    | undefined;
+  if (!model?.merges) return undefined;
+  const merges = model.merges.map((pair) => (typeof pair === 'string' ? toPair(pair) : pair));
+  return { vocab: model.vocab as Record<string, number>, merges };
+}
+
+async function readVocabulary(
+  folder: string,
+  json: JsonObject | undefined,
+): Promise<BpeVocabulary | undefined> {
+  if (json) return undefined;
+  const vocab = await readJson(join(folder, 'vocab.json'));
+  const text = await readFile(join(folder, 'merges.txt'), 'utf8').catch(() => undefined);
+  if (!vocab || text === undefined) return undefined;
+  const lines = text.split('\n').map((line) => line.trimEnd());
+  const merges = lines.filter((line) => line && !line.startsWith('#version')).map(toPair);
+  return { vocab: vocab as Record<string, number>, merges };
+}
+
+function toPair(line: string): [string, string] {
+  const [left, right] = line.split(' ');
+  return [left!, right!];
+}
+
+type TokenEntry = string | AddedToken | null | undefined;
+const kinds = ['bos', 'eos', 'unk', 'pad'] as const;
+const textOf = (entry: TokenEntry) => (typeof entry === 'string' ? entry : entry?.content);
+
+function namedTokens(config: JsonObject): Partial<SpecialTokens> {
+  const entries = kinds.map((kind) => [kind, textOf(config[`${kind}_token`] as TokenEntry)] as const);
+  return Object.fromEntries(entries.filter(([, text]) => text !== undefined));
+}
+
+/** Special and added tokens in transformers' order of precedence. */
+async function clipOptions(folder: string, config: JsonObject, json: JsonObject | undefined) {
+  let settings = config;
+  const added: AddedToken[] = [];
+  if (config.added_tokens_decoder) {
+    const byId = Object.entries(config.added_tokens_decoder as Record<string, AddedToken>);
+    added.push(...byId.sort(([a], [b]) => Number(a) - Number(b)).map(([, token]) => token));
+  } else {
+    settings = { ...config, ...(await readJson(join(folder, 'special_tokens_map.json'))) };
+    added.push(...((json?.added_tokens ?? []) as AddedToken[]));
+  }
+  const special = { ...clipSpecialTokens, ...namedTokens(settings) };
+  // A named token that is not listed is added; where two spell the same one, the later overrides.
+  const extra = Object.values(settings.extra_special_tokens ?? settings.additional_special_tokens ?? {});
+  const named: TokenEntry[] = kinds.map((kind) => (settings[`${kind}_token`] as TokenEntry) ?? special[kind]);
+  const tokens = new Map(added.map((token) => [token.content, token]));
+  for (const entry of [...named, ...(extra as TokenEntry[])]) {
+    const content = textOf(entry)!;
+    if (added.some((token) => token.content === content)) continue;
+    tokens.set(content, { ...(typeof entry === 'object' ? entry : null), content, special: true });
+  }
+  return { special, addedTokens: [...tokens.values()] };
+}
