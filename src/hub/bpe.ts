@@ -1,6 +1,6 @@
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tokenizer } from '@huggingface/tokenizers';
+import { writeAtomic } from './atomic.ts';
 import { type BpeVocabulary, clipSpecialTokens, clipTokenizerJson, endOfWord } from './clip-tokenizer.ts';
 
 /** How byte-level tokenizers write the 256 bytes as printable characters, in OpenAI's order. */
@@ -118,6 +118,5 @@ export async function writeClipTokenizer(
     'tokenizer_config.json': `${JSON.stringify(config, null, 2)}\n`,
     'special_tokens_map.json': `${JSON.stringify(special, null, 2)}\n`,
   };
-  await mkdir(folder, { recursive: true });
-  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+  for (const [name, text] of Object.entries(files)) await writeAtomic(join(folder, name), [text]);
 }

@@ -1,4 +1,13 @@
 /** Load and save: safetensors, tokenizers, adapters, and models from folders, the zoo and the Hugging Face Hub. */
+export { type AdapterFiles, type KeyMatch, loadAdapter, matchKeys, saveAdapter } from './adapter.ts';
+export { writeAtomic } from './atomic.ts';
 export { trainBpe, writeClipTokenizer } from './bpe.ts';
 export type { AddedToken, BpeVocabulary, SpecialTokens } from './clip-tokenizer.ts';
+export { type JsonObject, readJson } from './json.ts';
+export {
+  encodeSafetensors,
+  readSafetensors,
+  type SafetensorsSource,
+  writeSafetensors,
+} from './safetensors.ts';
 export { clipTokenizer, loadTokenizer, type TokenBatch, type Tokenizer } from './tokenizer.ts';
