@@ -1,0 +1,8 @@
+/** Symbolic tensors, their ops, gradients, printing and ONNX encoding. */
+export * from './grad.ts';
+export * from './host.ts';
+export { type EncodedModel, type EncodeOptions, encodeOnnx } from './onnx/encode.ts';
+export * from './ops/index.ts';
+export { print } from './print.ts';
+export type { OpName, TensorType } from './rule.ts';
+export { constant, constantNumber, input, type Node, type Operand, Tensor, weight } from './tensor.ts';

@@ -1,0 +1,181 @@
+import { nodesOf } from '../grad.ts';
+import { bytesOf, type DType, type HostTensor, i64, type Shape, sizeOf, type Weight } from '../host.ts';
+import { onnxTypes, rules } from '../ops/index.ts';
+import type { Emitter, OnnxAttr } from '../rule.ts';
+import { constant, type Node, type Tensor } from '../tensor.ts';
+import { ProtoWriter } from './proto.ts';
+
+export interface EncodeOptions {
+  /** How weights are stored: by reference to their files (default), or inside the model. */
+  weights?: 'external' | 'inline';
+  /** Free text kept in the model's metadata_props. */
+  metadata?: Record<string, string>;
+}
+
+export interface EncodedModel {
+  bytes: Uint8Array;
+  inputs: { name: string; shape: Shape; dtype: DType }[];
+  outputs: { name: string; shape: Shape; dtype: DType }[];
+}
+
+const OPSET = 21;
+const IR_VERSION = 10;
+const TYPE_FLOAT = 1;
+const TYPE_INT = 2;
+const TYPE_STRING = 3;
+const TYPE_INTS = 7;
+
+/**
+ * Writes a graph as an ONNX model (opset 21 and com.microsoft). External weights point at byte ranges of their
+ * files, as paths relative to the root directory.
+ */
+export async function encodeOnnx(
+  outputs: Record<string, Tensor>,
+  options: EncodeOptions = {},
+): Promise<EncodedModel> {
+  const nodes = nodesOf(Object.values(outputs));
+  const inputs = new Map<string, { name: string; shape: Shape; dtype: DType }>();
+  const graph = new ProtoWriter();
+  const initializers = new Map<string, string>();
+  const names = new Map<Tensor, string>();
+  const emitted = new Map<string, string[]>();
+  let count = 0;
+
+  const addInitializer = (key: string, write: (name: string) => ProtoWriter): string => {
+    let name = initializers.get(key);
+    if (!name) {
+      name = `c${initializers.size}`;
+      initializers.set(key, name);
+      graph.message(5, write(name));
+    }
+    return name;
+  };
+  const leaf = (node: Node): string => {
+    if (node.op === 'input') {
+      const { name, shape, dtype } = (node as Node<'input'>).attrs;
+      const known = inputs.get(name);
+      if (known && (known.dtype !== dtype || String(known.shape) !== String(shape))) {
+        throw new Error(`Two inputs are named "${name}" but differ: [${known.shape}] and [${shape}]`);
+      }
+      inputs.set(name, { name, shape, dtype });
+      return name;
+    }
+    if (node.op === 'constant') return emitter.constant((node as Node<'constant'>).attrs.value);
+    const w = (node as Node<'weight'>).attrs.weight;
+    const text = loaded.get(w);
+    return addInitializer(
+      `weight ${w.name} ${w.file ? `${w.file.path}@${w.file.offset}` : node.id}`,
+      (name) => (text ? tensorProto(name, text) : externalProto(name, w)),
+    );
+  };
+  const emitter: Emitter = {
+    node(type, ins, attrs = {}, { outputs: n = 1, domain = '' } = {}) {
+      // Equal nodes are one node: gradients repeat forward expressions.
+      const key = `${type}(${ins.join(',')})${JSON.stringify(attrs)}`;
+      const known = emitted.get(key);
+      if (known) return known;
+      const outs = Array.from({ length: n }, (_, i) => `v${count}${i ? `_${i}` : ''}`);
+      const node = new ProtoWriter();
+      for (const name of ins) node.string(1, name);
+      for (const name of outs) node.string(2, name);
+      node.string(3, `${type}_${count++}`).string(4, type);
+      for (const [name, value] of Object.entries(attrs)) node.message(5, attributeProto(name, value));
+      if (domain) node.string(7, domain);
+      graph.message(1, node);
+      emitted.set(key, outs);
+      return outs;
+    },
+    constant: (value) => addInitializer(constantKey(value), (name) => tensorProto(name, value)),
+    ints: (values) => emitter.constant(i64(values)),
+    scalar: (value, dtype) => leaf(constant(value, dtype).node),
+    leaf,
+  };
+
+  const loaded = new Map<Weight, HostTensor>();
+  for (const node of nodes) {
+    if (node.op !== 'weight') continue;
+    const w = (node as Node<'weight'>).attrs.weight;
+    if (!w.file || options.weights === 'inline') loaded.set(w, await w.load());
+  }
+
+  for (const node of nodes) {
+    const emit = rules[node.op].emit(
+      emitter,
+      node.inputs.map((t) => names.get(t)!),
+      node.attrs,
+      node,
+    );
+    const out = typeof emit === 'string' ? [emit] : emit;
+    node.outputs.forEach((t, i) => {
+      names.set(t, out[i]!);
+    });
+  }
+  const types: EncodedModel['outputs'] = [];
+  for (const [name, t] of Object.entries(outputs)) {
+    // Outputs get the caller's names; an output may also be an input or stand twice.
+    graph.message(1, new ProtoWriter().string(1, names.get(t)!).string(2, name).string(4, 'Identity'));
+    types.push({ name, shape: t.shape, dtype: t.dtype });
+  }
+  graph.string(2, 'attune');
+  for (const i of inputs.values()) graph.message(11, valueInfo(i));
+  for (const o of types) graph.message(12, valueInfo(o));
+
+  const model = new ProtoWriter().int(1, IR_VERSION).string(2, 'attune');
+  for (const [domain, version] of [
+    ['', OPSET],
+    ['com.microsoft', 1],
+  ] as const) {
+    model.message(8, new ProtoWriter().string(1, domain).int(2, version));
+  }
+  for (const [key, value] of Object.entries(options.metadata ?? {})) {
+    model.message(14, new ProtoWriter().string(1, key).string(2, value));
+  }
+  model.message(7, graph);
+  return { bytes: model.finish(), inputs: [...inputs.values()], outputs: types };
+}
+
+let anonymous = 0;
+/** Small constants are shared by content; large ones only with themselves. */
+const constantKey = (value: HostTensor): string =>
+  value.data.length <= 64
+    ? `constant ${value.dtype}[${value.shape}] ${value.data}${Object.is(value.data[0], -0) ? '-' : ''}`
+    : `constant #${anonymous++}`;
+
+function attributeProto(name: string, value: OnnxAttr): ProtoWriter {
+  const proto = new ProtoWriter().string(1, name);
+  if (typeof value === 'number') return proto.int(3, value).int(20, TYPE_INT);
+  if (typeof value === 'string') return proto.string(4, value).int(20, TYPE_STRING);
+  if ('float' in value) return proto.float(2, value.float).int(20, TYPE_FLOAT);
+  for (const v of value) proto.int(8, v);
+  return proto.int(20, TYPE_INTS);
+}
+
+function tensorHeader(name: string, dtype: DType, shape: Shape): ProtoWriter {
+  const proto = new ProtoWriter();
+  for (const n of shape) proto.int(1, n);
+  return proto.int(2, onnxTypes[dtype]).string(8, name);
+}
+
+const tensorProto = (name: string, value: HostTensor): ProtoWriter =>
+  tensorHeader(name, value.dtype, value.shape).bytes(9, bytesOf(value));
+
+function externalProto(name: string, w: Weight): ProtoWriter {
+  const proto = tensorHeader(name, w.dtype, w.shape);
+  const { path, offset, length } = w.file!;
+  if (sizeOf(w.shape) === 0) return proto.bytes(9, new Uint8Array());
+  for (const [key, value] of [
+    ['location', path.replace(/^\/+/, '')],
+    ['offset', String(offset)],
+    ['length', String(length)],
+  ] as const) {
+    proto.message(13, new ProtoWriter().string(1, key).string(2, value));
+  }
+  return proto.int(14, 1);
+}
+
+function valueInfo({ name, shape, dtype }: { name: string; shape: Shape; dtype: DType }): ProtoWriter {
+  const dims = new ProtoWriter();
+  for (const n of shape) dims.message(1, new ProtoWriter().int(1, n));
+  const tensor = new ProtoWriter().int(1, onnxTypes[dtype]).message(2, dims);
+  return new ProtoWriter().string(1, name).message(2, new ProtoWriter().message(1, tensor));
+}

@@ -1,0 +1,304 @@
+import type { DType } from '../host.ts';
+import {
+  type GradRule,
+  type None,
+  nonDifferentiable,
+  type OpName,
+  type OpRule,
+  type Rules,
+} from '../rule.ts';
+import { apply, constant, constantNumber, type Operand, Tensor } from '../tensor.ts';
+import { broadcastShapes, isFloat, opError, requireFloat, sameShape } from './common.ts';
+import { sumTo } from './reduce.ts';
+import { expand, reshape } from './shape.ts';
+
+type Binary = 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'maximum' | 'minimum';
+type Compare = 'equal' | 'less' | 'lessEqual' | 'and' | 'or';
+type UnaryFloat =
+  | 'exp'
+  | 'log'
+  | 'sqrt'
+  | 'reciprocal'
+  | 'floor'
+  | 'ceil'
+  | 'round'
+  | 'sin'
+  | 'cos'
+  | 'tanh'
+  | 'erf'
+  | 'sigmoid'
+  | 'softplus';
+
+/** The types of two operands joined: equal dtypes, broadcast shapes. */
+function binaryType(op: OpName, [a, b]: readonly Tensor[]): { dtype: DType; shape: readonly number[] } {
+  if (a!.dtype !== b!.dtype) throw opError(op, 'operands differ in dtype; cast one of them', [a!, b!]);
+  const shape = broadcastShapes(a!.shape, b!.shape);
+  if (!shape) throw opError(op, 'shapes do not broadcast', [a!, b!]);
+  return { dtype: a!.dtype, shape };
+}
+
+const binary = (
+  op: Binary,
+  onnx: string,
+  grad: (g: Tensor, a: Tensor, b: Tensor, y: Tensor) => [() => Tensor, () => Tensor],
+): OpRule<None> => ({
+  type: (inputs) => binaryType(op, inputs),
+  grad: ([g], node, _attrs, needs) => {
+    const [a, b] = node.inputs as [Tensor, Tensor];
+    const [da, db] = grad(g!, a, b, node.outputs[0]!);
+    return [needs[0] ? sumTo(da(), a.shape) : undefined, needs[1] ? sumTo(db(), b.shape) : undefined];
+  },
+  emit: (e, inputs) => e.node(onnx, inputs),
+});
+
+const compare = (op: Compare, onnx: string): OpRule<None> => ({
+  type: (inputs) => ({ ...binaryType(op, inputs), dtype: 'bool' }),
+  grad: nonDifferentiable,
+  emit: (e, inputs) => e.node(onnx, inputs),
+});
+
+const unary = (
+  op: UnaryFloat,
+  onnx: string,
+  grad: ((g: Tensor, x: Tensor, y: Tensor) => Tensor) | typeof nonDifferentiable,
+): OpRule<None> => ({
+  type: (inputs) => {
+    requireFloat(op, inputs);
+    return { dtype: inputs[0]!.dtype, shape: inputs[0]!.shape };
+  },
+  grad: unaryGrad(grad),
+  emit: (e, inputs) => e.node(onnx, inputs),
+});
+
+const unaryGrad = <A>(
+  grad: ((g: Tensor, x: Tensor, y: Tensor) => Tensor) | typeof nonDifferentiable,
+): GradRule<A> | typeof nonDifferentiable =>
+  grad === nonDifferentiable ? grad : ([g], node) => [grad(g!, node.inputs[0]!, node.outputs[0]!)];
+
+const same = (inputs: readonly Tensor[]) => ({ dtype: inputs[0]!.dtype, shape: inputs[0]!.shape });
+
+/** Shares a gradient between tied operands of max and min as PyTorch does: half to each. */
+const tied = (g: Tensor, winner: Tensor, loser: Tensor): Tensor =>
+  mul(g, mul(add(cast(less(loser, winner), g.dtype), cast(lessEqual(loser, winner), g.dtype)), 0.5));
+
+/** Gelu has no float64 kernel: written out there, which only finite-difference checks use. */
+const SQRT_2_PI = Math.sqrt(2 / Math.PI);
+
+export const elementwiseRules: Rules<
+  | Binary
+  | Compare
+  | UnaryFloat
+  | 'not'
+  | 'where'
+  | 'neg'
+  | 'abs'
+  | 'sign'
+  | 'relu'
+  | 'gelu'
+  | 'cast'
+  | 'stopGradient'
+> = {
+  add: binary('add', 'Add', (g) => [() => g, () => g]),
+  sub: binary('sub', 'Sub', (g) => [() => g, () => neg(g)]),
+  mul: binary('mul', 'Mul', (g, a, b) => [() => mul(g, b), () => mul(g, a)]),
+  div: binary('div', 'Div', (g, _a, b, y) => [() => div(g, b), () => neg(div(mul(g, y), b))]),
+  pow: binary('pow', 'Pow', (g, a, b, y) => [
+    () => mul(g, mul(b, pow(a, sub(b, 1)))),
+    // 0^b has the limit gradient 0 for b > 0, where y·log(a) would be NaN.
+    () => mul(g, mul(y, log(where(equal(a, 0), 1, a)))),
+  ]),
+  maximum: binary('maximum', 'Max', (g, a, b) => [() => tied(g, a, b), () => tied(g, b, a)]),
+  minimum: binary('minimum', 'Min', (g, a, b) => [
+    () => tied(g, neg(a), neg(b)),
+    () => tied(g, neg(b), neg(a)),
+  ]),
+  equal: compare('equal', 'Equal'),
+  less: compare('less', 'Less'),
+  lessEqual: compare('lessEqual', 'LessOrEqual'),
+  and: compare('and', 'And'),
+  or: compare('or', 'Or'),
+  not: { type: same, grad: nonDifferentiable, emit: (e, inputs) => e.node('Not', inputs) },
+  where: {
+    type([condition, a, b]) {
+      if (condition!.dtype !== 'bool') throw opError('where', 'the condition must be bool', [condition!]);
+      const { dtype, shape } = binaryType('where', [a!, b!]);
+      const full = broadcastShapes(condition!.shape, shape);
+      if (!full) throw opError('where', 'shapes do not broadcast', [condition!, a!, b!]);
+      return { dtype, shape: full };
+    },
+    grad: ([g], node, _attrs, needs) => {
+      const [condition, a, b] = node.inputs as [Tensor, Tensor, Tensor];
+      return [
+        undefined,
+        needs[1] ? sumTo(where(condition, g!, 0), a.shape) : undefined,
+        needs[2] ? sumTo(where(condition, 0, g!), b.shape) : undefined,
+      ];
+    },
+    emit: (e, inputs) => e.node('Where', inputs),
+  },
+  neg: { type: same, grad: unaryGrad((g) => neg(g)), emit: (e, inputs) => e.node('Neg', inputs) },
+  abs: {
+    type: same,
+    grad: unaryGrad((g, x) => mul(g, sign(x))),
+    emit: (e, inputs) => e.node('Abs', inputs),
+  },
+  sign: { type: same, grad: nonDifferentiable, emit: (e, inputs) => e.node('Sign', inputs) },
+  exp: unary('exp', 'Exp', (g, _x, y) => mul(g, y)),
+  log: unary('log', 'Log', (g, x) => div(g, x)),
+  sqrt: unary('sqrt', 'Sqrt', (g, _x, y) => div(mul(g, 0.5), y)),
+  reciprocal: unary('reciprocal', 'Reciprocal', (g, _x, y) => neg(mul(g, mul(y, y)))),
+  floor: unary('floor', 'Floor', nonDifferentiable),
+  ceil: unary('ceil', 'Ceil', nonDifferentiable),
+  round: unary('round', 'Round', nonDifferentiable),
+  sin: unary('sin', 'Sin', (g, x) => mul(g, cos(x))),
+  cos: unary('cos', 'Cos', (g, x) => neg(mul(g, sin(x)))),
+  tanh: unary('tanh', 'Tanh', (g, _x, y) => mul(g, sub(1, mul(y, y)))),
+  erf: unary('erf', 'Erf', (g, x) => mul(g, mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI)))),
+  sigmoid: unary('sigmoid', 'Sigmoid', (g, _x, y) => mul(g, mul(y, sub(1, y)))),
+  softplus: unary('softplus', 'Softplus', (g, x) => mul(g, sigmoid(x))),
+  relu: {
+    type: same,
+    grad: unaryGrad((g, x) => mul(g, cast(less(constantLike(0, x), x), g.dtype))),
+    emit: (e, inputs) => e.node('Relu', inputs),
+  },
+  gelu: {
+    type(inputs) {
+      requireFloat('gelu', inputs);
+      return same(inputs);
+    },
+    grad: ([g], node, { approximate }) => {
+      const x = node.inputs[0]!;
+      if (approximate === 'none') {
+        const cdf = mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5);
+        const density = mul(exp(mul(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+        return [mul(g!, add(cdf, mul(x, density)))];
+      }
+      const x2 = mul(x, x);
+      const t = tanh(mul(mul(x, add(mul(x2, 0.044715), 1)), SQRT_2_PI));
+      const inner = mul(add(mul(x2, 3 * 0.044715), 1), SQRT_2_PI);
+      const slope = add(mul(add(t, 1), 0.5), mul(mul(x, mul(sub(1, mul(t, t)), inner)), 0.5));
+      return [mul(g!, slope)];
+    },
+    emit: (e, inputs, { approximate }) => e.node('Gelu', inputs, { approximate }),
+  },
+  cast: {
+    type: ([x], { to }) => ({ dtype: to, shape: x!.shape }),
+    grad: ([g], node) => {
+      const x = node.inputs[0]!;
+      return [isFloat(x) && isFloat(g!) ? cast(g!, x.dtype) : undefined];
+    },
+    emit: (e, inputs, { to }) => e.node('Cast', inputs, { to: onnxTypes[to] }),
+  },
+  stopGradient: { type: same, grad: nonDifferentiable, emit: (_e, inputs) => inputs[0]! },
+};
+
+/** ONNX's numbers for element types. */
+export const onnxTypes: Record<DType, number> = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+  float64: 11,
+  bfloat16: 16,
+};
+
+const constantLike = (value: number, like: Tensor): Tensor => constant(value, like.dtype);
+
+/** Makes numbers into constants of the other operand's dtype. */
+function operands(a: Operand, b: Operand): [Tensor, Tensor] {
+  if (a instanceof Tensor) return [a, b instanceof Tensor ? b : constantLike(b, a)];
+  if (b instanceof Tensor) return [constantLike(a, b), b];
+  return [constant(a), constant(b)];
+}
+
+/** `t` broadcast to the joint shape, for identities such as x·1 where the other operand may be larger. */
+const broadcastLike = (t: Tensor, other: Tensor): Tensor => {
+  const shape = broadcastShapes(t.shape, other.shape)!;
+  return sameShape(shape, t.shape) ? t : expand(t, shape);
+};
+
+/** Applies a binary op, folding scalar constants and the identities that gradients produce in masses. */
+function arithmetic(
+  op: Binary,
+  a: Operand,
+  b: Operand,
+  fold: (x: number, y: number) => number,
+  identity: { left?: number; right?: number },
+): Tensor {
+  const [s, t] = operands(a, b);
+  const x = constantNumber(s);
+  const y = constantNumber(t);
+  const joined = binaryType(op, [s, t]);
+  if (x !== undefined && y !== undefined && isFloat(s)) {
+    return reshape(constant(fold(x, y), s.dtype), joined.shape);
+  }
+  if (y !== undefined && y === identity.right) return broadcastLike(s, t);
+  if (x !== undefined && x === identity.left) return broadcastLike(t, s);
+  return apply(op, [s, t], {});
+}
+
+export const add = (a: Operand, b: Operand): Tensor =>
+  arithmetic('add', a, b, (x, y) => x + y, { left: 0, right: 0 });
+export const sub = (a: Operand, b: Operand): Tensor => arithmetic('sub', a, b, (x, y) => x - y, { right: 0 });
+export const mul = (a: Operand, b: Operand): Tensor =>
+  arithmetic('mul', a, b, (x, y) => x * y, { left: 1, right: 1 });
+export const div = (a: Operand, b: Operand): Tensor => arithmetic('div', a, b, (x, y) => x / y, { right: 1 });
+export const pow = (a: Operand, b: Operand): Tensor =>
+  arithmetic('pow', a, b, (x, y) => x ** y, { right: 1 });
+/** Elementwise maximum; a tie sends half of the gradient to each side. */
+export const maximum = (a: Operand, b: Operand): Tensor => apply('maximum', operands(a, b), {});
+export const minimum = (a: Operand, b: Operand): Tensor => apply('minimum', operands(a, b), {});
+/** `min` ≤ x ≤ `max`; outside, no gradient flows. */
+export const clip = (x: Tensor, min: number, max: number): Tensor => minimum(maximum(x, min), max);
+
+export const equal = (a: Operand, b: Operand): Tensor => apply('equal', operands(a, b), {});
+export const less = (a: Operand, b: Operand): Tensor => apply('less', operands(a, b), {});
+export const lessEqual = (a: Operand, b: Operand): Tensor => apply('lessEqual', operands(a, b), {});
+export const greater = (a: Operand, b: Operand): Tensor => less(b, a);
+export const greaterEqual = (a: Operand, b: Operand): Tensor => lessEqual(b, a);
+export const and = (a: Tensor, b: Tensor): Tensor => apply('and', [a, b], {});
+export const or = (a: Tensor, b: Tensor): Tensor => apply('or', [a, b], {});
+export const not = (a: Tensor): Tensor => apply('not', [a], {});
+/** `condition ? a : b` per element. */
+export const where = (condition: Tensor, a: Operand, b: Operand): Tensor =>
+  apply('where', [condition, ...operands(a, b)], {});
+
+export const neg = (x: Tensor): Tensor => (x.node.op === 'neg' ? x.node.inputs[0]! : apply('neg', [x], {}));
+export const abs = (x: Tensor): Tensor => apply('abs', [x], {});
+export const sign = (x: Tensor): Tensor => apply('sign', [x], {});
+export const exp = (x: Tensor): Tensor => apply('exp', [x], {});
+export const log = (x: Tensor): Tensor => apply('log', [x], {});
+export const sqrt = (x: Tensor): Tensor => apply('sqrt', [x], {});
+export const reciprocal = (x: Tensor): Tensor => apply('reciprocal', [x], {});
+export const floor = (x: Tensor): Tensor => apply('floor', [x], {});
+export const ceil = (x: Tensor): Tensor => apply('ceil', [x], {});
+/** Nearest integer, halves to even. */
+export const round = (x: Tensor): Tensor => apply('round', [x], {});
+export const sin = (x: Tensor): Tensor => apply('sin', [x], {});
+export const cos = (x: Tensor): Tensor => apply('cos', [x], {});
+export const tanh = (x: Tensor): Tensor => apply('tanh', [x], {});
+export const erf = (x: Tensor): Tensor => apply('erf', [x], {});
+export const sigmoid = (x: Tensor): Tensor => apply('sigmoid', [x], {});
+/** log(1 + e^x) */
+export const softplus = (x: Tensor): Tensor => apply('softplus', [x], {});
+export const relu = (x: Tensor): Tensor => apply('relu', [x], {});
+/** GELU with the exact error function, or its tanh approximation (`gelu_new`, `gelu_pytorch_tanh`). */
+export const gelu = (x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor =>
+  apply('gelu', [x], { approximate });
+/** x·σ(1.702 x), the activation of OpenAI's CLIP. */
+export const quickGelu = (x: Tensor): Tensor => mul(x, sigmoid(mul(x, 1.702)));
+/** x·σ(x), also called swish. */
+export const silu = (x: Tensor): Tensor => mul(x, sigmoid(x));
+
+/** Converts the element type; gradients flow between floating-point types. */
+export const cast = (x: Tensor, to: DType): Tensor => (x.dtype === to ? x : apply('cast', [x], { to }));
+
+/** The value without its gradient. */
+export const stopGradient = (x: Tensor): Tensor => apply('stopGradient', [x], {});
+
+/** The value of `hard` with the gradient of `soft` (straight-through estimator, Bengio et al. 2013). */
+export const straightThrough = (hard: Tensor, soft: Tensor): Tensor =>
+  add(soft, stopGradient(sub(hard, soft)));

@@ -1,0 +1,29 @@
+import type { OpName, OpRule, Rules } from '../rule.ts';
+import { elementwiseRules } from './elementwise.ts';
+import { gatherRules } from './gather.ts';
+import { leafRules } from './leaves.ts';
+import { linearRules } from './linear.ts';
+import { normaliseRules } from './normalise.ts';
+import { reduceRules } from './reduce.ts';
+import { shapeRules } from './shape.ts';
+
+const table: Rules = {
+  ...leafRules,
+  ...elementwiseRules,
+  ...reduceRules,
+  ...linearRules,
+  ...normaliseRules,
+  ...shapeRules,
+  ...gatherRules,
+};
+
+/** The rule table. Typed by `OpAttrs`: an op without a type rule, gradient rule or emission does not compile. */
+export const rules = table as { [K in OpName]: OpRule<unknown> };
+
+export { normalizeAxis } from './common.ts';
+export * from './elementwise.ts';
+export * from './gather.ts';
+export * from './linear.ts';
+export * from './normalise.ts';
+export * from './reduce.ts';
+export * from './shape.ts';

@@ -1,0 +1,101 @@
+import type { Shape } from '../host.ts';
+import type { Rules } from '../rule.ts';
+import { apply, constant, type Tensor } from '../tensor.ts';
+import { normalizeAxis, opError, requireFloat, sameShape } from './common.ts';
+import { add, div, exp, mul, onnxTypes, sqrt, sub } from './elementwise.ts';
+import { mean, sum, sumTo } from './reduce.ts';
+import { expand } from './shape.ts';
+
+export const normaliseRules: Rules<'softmax' | 'logSoftmax' | 'layerNorm'> = {
+  softmax: {
+    type: (inputs) => {
+      requireFloat('softmax', inputs);
+      return { dtype: inputs[0]!.dtype, shape: inputs[0]!.shape };
+    },
+    grad: ([g], node, { axis }) => {
+      const y = node.outputs[0]!;
+      return [mul(y, sub(g!, sum(mul(g!, y), axis, true)))];
+    },
+    emit: (e, inputs, { axis }) => e.node('Softmax', inputs, { axis }),
+  },
+  logSoftmax: {
+    type: (inputs) => {
+      requireFloat('logSoftmax', inputs);
+      return { dtype: inputs[0]!.dtype, shape: inputs[0]!.shape };
+    },
+    grad: ([g], node, { axis }) => [sub(g!, mul(exp(node.outputs[0]!), sum(g!, axis, true)))],
+    emit: (e, inputs, { axis }) => e.node('LogSoftmax', inputs, { axis }),
+  },
+  layerNorm: {
+    type(inputs, { axis }) {
+      requireFloat('layerNorm', inputs);
+      const [x, scale, bias] = inputs as [Tensor, Tensor, Tensor];
+      const normal = x.shape.slice(axis);
+      if (!sameShape(scale.shape, normal) || !sameShape(bias.shape, normal)) {
+        throw opError('layerNorm', `scale and bias must be [${normal.join(', ')}]`, inputs);
+      }
+      const statistics: Shape = x.shape.map((n, i) => (i < axis ? n : 1));
+      return [
+        { dtype: x.dtype, shape: x.shape },
+        { dtype: x.dtype, shape: statistics },
+        { dtype: x.dtype, shape: statistics },
+      ];
+    },
+    grad: ([gy, gMean, gInverse], node, { axis }, needs) => {
+      const [x, scale] = node.inputs as [Tensor, Tensor];
+      const [, mu, inverse] = node.outputs as [Tensor, Tensor, Tensor];
+      const axes = x.shape.map((_, i) => i).slice(axis);
+      const n = axes.reduce((a, i) => a * x.shape[i]!, 1);
+      const centred = sub(x, mu);
+      const unit = mul(centred, inverse);
+      const parts: Tensor[] = [];
+      if (gy && needs[0]) {
+        const g = mul(gy, scale);
+        const inner = sub(sub(g, mean(g, axes, true)), mul(unit, mean(mul(g, unit), axes, true)));
+        parts.push(mul(inner, inverse));
+      }
+      // The statistics are outputs of the node, so second derivatives pass through them.
+      if (gMean) parts.push(expand(mul(gMean, 1 / n), x.shape));
+      if (gInverse) {
+        parts.push(mul(mul(gInverse, mul(inverse, mul(inverse, inverse))), mul(centred, -1 / n)));
+      }
+      return [
+        parts.length ? parts.reduce(add) : undefined,
+        gy && needs[1] ? sumTo(mul(gy, unit), scale.shape) : undefined,
+        gy && needs[2] ? sumTo(gy, scale.shape) : undefined,
+      ];
+    },
+    emit(e, inputs, { axis, eps }, node) {
+      const attrs = { axis, epsilon: { float: eps } };
+      const [y, mu, inverse] = e.node('LayerNormalization', inputs, attrs, { outputs: 3 }) as [
+        string,
+        string,
+        string,
+      ];
+      const { dtype } = node.outputs[0]!;
+      // The statistics are float32 whatever the input is.
+      const like = (name: string) =>
+        dtype === 'float32' ? name : e.node('Cast', [name], { to: onnxTypes[dtype] })[0]!;
+      return [y, like(mu), like(inverse)];
+    },
+  },
+};
+
+export const softmax = (x: Tensor, axis = -1): Tensor =>
+  apply('softmax', [x], { axis: normalizeAxis(axis, x.rank) });
+export const logSoftmax = (x: Tensor, axis = -1): Tensor =>
+  apply('logSoftmax', [x], { axis: normalizeAxis(axis, x.rank) });
+
+/** (x − mean) / sqrt(var + eps) · scale + bias over the last `scale.rank` axes, population variance. */
+export function layerNorm(x: Tensor, scale: Tensor, bias?: Tensor, eps = 1e-5): Tensor {
+  const b = bias ?? expand(constant(0, x.dtype), scale.shape);
+  return apply('layerNorm', [x, scale, b], { axis: x.rank - scale.rank, eps });
+}
+
+/** x / sqrt(mean(x²) + eps) · scale over the last axis (Zhang & Sennrich 2019). */
+export const rmsNorm = (x: Tensor, scale: Tensor, eps = 1e-6): Tensor =>
+  mul(div(x, sqrt(add(mean(mul(x, x), -1, true), eps))), scale);
+
+/** x / √(Σ x² + eps) along an axis: finite value and gradient at x = 0 when eps > 0. */
+export const l2Normalize = (x: Tensor, axis = -1, eps = 1e-24): Tensor =>
+  div(x, sqrt(add(sum(mul(x, x), axis, true), eps)));

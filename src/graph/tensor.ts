@@ -1,0 +1,121 @@
+import {
+  type DType,
+  f32,
+  type HostTensor,
+  type Shape,
+  sizeOf,
+  type TypedArray,
+  type Weight,
+} from './host.ts';
+import * as ops from './ops/index.ts';
+import type { OpAttrs, OpName, TensorType } from './rule.ts';
+
+/** One application of an op. A graph is nothing but tensors that point to the nodes that made them. */
+export interface Node<N extends OpName = OpName> {
+  readonly op: N;
+  readonly inputs: readonly Tensor[];
+  readonly attrs: OpAttrs[N];
+  readonly outputs: readonly Tensor[];
+  /** Creation order: inputs always have a smaller id than the nodes that read them. */
+  readonly id: number;
+}
+
+/** What every operand may be: a tensor, or a number that becomes a scalar constant of the other operand's dtype. */
+export type Operand = Tensor | number;
+
+/** A symbolic array: a shape, a dtype and the node that computes it. Immutable; shapes are static. */
+export class Tensor {
+  constructor(
+    readonly node: Node,
+    /** Which of the node's outputs this is. */
+    readonly index: number,
+    readonly shape: Shape,
+    readonly dtype: DType,
+  ) {}
+
+  get rank(): number {
+    return this.shape.length;
+  }
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+  /** Length of an axis; negative axes count from the end. */
+  dim(axis: number): number {
+    return this.shape[ops.normalizeAxis(axis, this.rank)]!;
+  }
+  toString(): string {
+    return `Tensor<${this.dtype}[${this.shape.join(',')}]> from ${this.node.op}`;
+  }
+
+  add = (b: Operand): Tensor => ops.add(this, b);
+  sub = (b: Operand): Tensor => ops.sub(this, b);
+  mul = (b: Operand): Tensor => ops.mul(this, b);
+  div = (b: Operand): Tensor => ops.div(this, b);
+  pow = (b: Operand): Tensor => ops.pow(this, b);
+  neg = (): Tensor => ops.neg(this);
+  exp = (): Tensor => ops.exp(this);
+  log = (): Tensor => ops.log(this);
+  sqrt = (): Tensor => ops.sqrt(this);
+  abs = (): Tensor => ops.abs(this);
+  square = (): Tensor => ops.mul(this, this);
+  matmul = (b: Tensor, options?: ops.MatmulOptions): Tensor => ops.matmul(this, b, options);
+  sum = (axes?: ops.Axes, keepDims?: boolean): Tensor => ops.sum(this, axes, keepDims);
+  mean = (axes?: ops.Axes, keepDims?: boolean): Tensor => ops.mean(this, axes, keepDims);
+  max = (axes?: ops.Axes, keepDims?: boolean): Tensor => ops.max(this, axes, keepDims);
+  min = (axes?: ops.Axes, keepDims?: boolean): Tensor => ops.min(this, axes, keepDims);
+  reshape = (shape: Shape): Tensor => ops.reshape(this, shape);
+  transpose = (perm?: readonly number[]): Tensor => ops.transpose(this, perm);
+  expand = (shape: Shape): Tensor => ops.expand(this, shape);
+  /** Elements [start, end) of one axis. */
+  slice = (axis: number, start: number, end?: number, step?: number): Tensor =>
+    ops.slice(this, axis, start, end, step);
+  cast = (to: DType): Tensor => ops.cast(this, to);
+}
+
+let nextId = 0;
+
+/** Applies an op by name: checks the inputs by its rule and returns all its outputs. */
+export function applyAll<N extends OpName>(op: N, inputs: readonly Tensor[], attrs: OpAttrs[N]): Tensor[] {
+  const types = ops.rules[op].type(inputs, attrs);
+  const node: Node<N> = { op, inputs, attrs, outputs: [], id: nextId++ };
+  const outputs = (Array.isArray(types) ? types : [types]).map(
+    (t: TensorType, i) => new Tensor(node as unknown as Node, i, t.shape, t.dtype),
+  );
+  (node as { outputs: readonly Tensor[] }).outputs = outputs;
+  return outputs;
+}
+
+/** Applies an op with one output. */
+export const apply = <N extends OpName>(op: N, inputs: readonly Tensor[], attrs: OpAttrs[N]): Tensor =>
+  applyAll(op, inputs, attrs)[0]!;
+
+/** A value fed at every run. */
+export const input = (name: string, shape: Shape, dtype: DType = 'float32'): Tensor =>
+  apply('input', [], { name, shape, dtype });
+
+/** A value fixed at trace time: a host tensor, or a number as a scalar. */
+export function constant(value: HostTensor | number, dtype: DType = 'float32'): Tensor {
+  if (typeof value !== 'number') return apply('constant', [], { value });
+  return apply('constant', [], { value: scalarOf(value, dtype) });
+}
+
+function scalarOf(value: number, dtype: DType): HostTensor {
+  const one = (data: TypedArray) => ({ dtype, shape: [], data }) as HostTensor;
+  if (dtype === 'float32') return f32([value], []);
+  if (dtype === 'float64') return one(Float64Array.of(value));
+  if (dtype === 'int64') return one(BigInt64Array.of(BigInt(value)));
+  if (dtype === 'int32') return one(Int32Array.of(value));
+  if (dtype === 'bool') return one(Uint8Array.of(value ? 1 : 0));
+  throw new Error(`A ${dtype} scalar constant needs a host tensor, not the number ${value}`);
+}
+
+/** Frozen values that stay in their file until the program is loaded. */
+export const weight = (w: Weight): Tensor => apply('weight', [], { weight: w });
+
+/** The number that a constant tensor holds in every place, if it is one. */
+export function constantNumber(t: Tensor): number | undefined {
+  if (t.node.op !== 'constant') return undefined;
+  const { data } = (t.node as Node<'constant'>).attrs.value;
+  const first = data[0];
+  return data.length === 1 ? Number(first) : undefined;
+}

@@ -1,0 +1,93 @@
+import {
+  emptyArray,
+  encodeOnnx,
+  type HostTensor,
+  type Shape,
+  sizeOf,
+  type Tensor,
+  type TensorType,
+} from '../graph/index.ts';
+import { loadOrt, type Ort } from './ort.ts';
+
+export interface CompileOptions {
+  /** Threads of one operator; ONNX Runtime's choice (the physical cores) by default. */
+  threads?: number;
+  /** What to call the program in error messages. */
+  name?: string;
+}
+
+type Feeds = Record<string, HostTensor>;
+
+/** A compiled graph: named host tensors in, named host tensors out. */
+export class Program<Name extends string = string> {
+  constructor(
+    private session: Ort.InferenceSession | undefined,
+    private readonly ort: typeof Ort,
+    readonly name: string,
+    readonly inputs: ReadonlyMap<string, TensorType>,
+    readonly outputs: ReadonlyMap<string, TensorType>,
+  ) {}
+
+  /** Runs once. Every input must be given with its exact shape and dtype; unknown names are errors. */
+  async run(feeds: Feeds): Promise<Record<Name, HostTensor>> {
+    if (!this.session) throw new Error(`${this.name}: the program was released`);
+    const tensors: Record<string, Ort.Tensor> = {};
+    for (const [name, type] of this.inputs) {
+      const value = feeds[name];
+      if (!value) throw new Error(`${this.name}: input "${name}" [${type.shape}] is missing`);
+      if (value.dtype !== type.dtype || !sameShape(value.shape, type.shape)) {
+        throw new Error(
+          `${this.name}: input "${name}" must be ${type.dtype}[${type.shape}], not ${value.dtype}[${value.shape}]`,
+        );
+      }
+      tensors[name] = new this.ort.Tensor(type.dtype as 'float32', value.data as Float32Array, type.shape);
+    }
+    for (const name of Object.keys(feeds)) {
+      if (!this.inputs.has(name)) {
+        throw new Error(`${this.name}: no input "${name}"; inputs are ${[...this.inputs.keys()].join(', ')}`);
+      }
+    }
+    const results = await this.session.run(tensors);
+    const out: Record<string, HostTensor> = {};
+    for (const [name, { dtype, shape }] of this.outputs) {
+      const data = results[name]!.data as HostTensor['data'];
+      out[name] = { dtype, shape, data: sizeOf(shape) === 0 ? emptyArray(dtype, 0) : data } as HostTensor;
+    }
+    return out as Record<Name, HostTensor>;
+  }
+
+  /** Frees the session's memory; the program cannot run afterwards. */
+  async release(): Promise<void> {
+    const session = this.session;
+    this.session = undefined;
+    await session?.release();
+  }
+}
+
+const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((n, i) => n === b[i]);
+
+/**
+ * Compiles the graph behind `outputs` for the CPU. Weights are read by ONNX Runtime from their own files. Compile
+ * once and run often: a session costs milliseconds to seconds.
+ */
+export async function compile<Name extends string>(
+  outputs: Record<Name, Tensor>,
+  options: CompileOptions = {},
+): Promise<Program<Name>> {
+  const ort = await loadOrt();
+  const model = await encodeOnnx(outputs);
+  const session = await ort.InferenceSession.create(model.bytes, {
+    ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
+    logSeverityLevel: 3,
+    extra: {
+      session: {
+        // Weight locations are absolute paths; ONNX Runtime wants them relative to a folder.
+        model_external_initializers_file_folder_path: '/',
+        set_denormal_as_zero: '1',
+      },
+    },
+  });
+  const types = (list: { name: string; shape: Shape; dtype: TensorType['dtype'] }[]) =>
+    new Map(list.map(({ name, shape, dtype }) => [name, { shape, dtype }]));
+  return new Program(session, ort, options.name ?? 'program', types(model.inputs), types(model.outputs));
+}
