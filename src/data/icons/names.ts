@@ -73,7 +73,9 @@ export function parseIconName(
     .reduce((a, b) => (b.length > a.length ? b : a), '');
   if (suffix) {
     rest = rest.slice(0, -suffix.length - 1);
-    style.push(suffix.replace(/\d+(?:px)?-?/, (digits) => ((size = Number.parseInt(digits, 10)), '')));
+    const digits = /\d+(?:px)?-?/;
+    size = Number.parseInt(digits.exec(suffix)?.[0] ?? '0', 10);
+    style.push(suffix.replace(digits, ''));
   }
   const words = rest.split('-').filter(Boolean);
   const own = (setWords[prefix] ?? '').split(' ');
