@@ -3,6 +3,7 @@ export { type AdapterFiles, type KeyMatch, loadAdapter, matchKeys, saveAdapter }
 export { writeAtomic } from './atomic.ts';
 export { trainBpe, writeClipTokenizer } from './bpe.ts';
 export type { AddedToken, BpeVocabulary, SpecialTokens } from './clip-tokenizer.ts';
+export { type Progress, type ResolveOptions, resolveFolder } from './hub.ts';
 export { type JsonObject, readJson } from './json.ts';
 export {
   encodeSafetensors,
