@@ -91,7 +91,7 @@ const cases: Case[] = [
   ['variance', (x) => ops.variance(x, -1), [[2, 3]]],
   [
     'matmul',
-    ops.matmul,
+    (a, b) => ops.matmul(a, b),
     [
       [2, 3],
       [3, 4],
@@ -99,7 +99,7 @@ const cases: Case[] = [
   ],
   [
     'matmul, batch with shared right',
-    ops.matmul,
+    (a, b) => ops.matmul(a, b),
     [
       [2, 2, 3],
       [3, 2],
@@ -115,7 +115,7 @@ const cases: Case[] = [
   ],
   [
     'matmul, broadcast batches',
-    ops.matmul,
+    (a, b) => ops.matmul(a, b),
     [
       [2, 1, 2, 3],
       [3, 3, 2],
@@ -154,8 +154,8 @@ const cases: Case[] = [
     ],
     f32Only,
   ],
-  ['matmul, vectors', ops.matmul, [[3], [3]]],
-  ['matmul, matrix and vector', ops.matmul, [[2, 3], [3]]],
+  ['matmul, vectors', (a, b) => ops.matmul(a, b), [[3], [3]]],
+  ['matmul, matrix and vector', (a, b) => ops.matmul(a, b), [[2, 3], [3]]],
   ['softmax', (x) => ops.softmax(x), [[2, 3]]],
   ['softmax, middle axis', (x) => ops.softmax(x, 1), [[2, 3, 2]]],
   ['logSoftmax', (x) => ops.logSoftmax(x), [[2, 3]]],

@@ -1,0 +1,155 @@
+import * as g from '../../graph/index.ts';
+import { argMax, concat, equal, gather, type Tensor } from '../../graph/index.ts';
+import {
+  activations,
+  causalMask,
+  constantInit,
+  dotProductAttention,
+  embedding,
+  joinHeads,
+  layerNorm,
+  linear,
+  normalInit,
+  type Scope,
+  splitHeads,
+  zerosInit,
+} from '../../nn/index.ts';
+import type { ClipConfig, TowerConfig } from './config.ts';
+
+/** The outputs of one tower. */
+export interface TowerOutput {
+  /** Input of the first layer, then the output of each layer (as transformers' `hidden_states`): [B, T, width]. */
+  readonly hiddenStates: readonly Tensor[];
+  /** Last layer's output; of the text tower after its final LayerNorm: [B, T, width]. */
+  readonly lastHiddenState: Tensor;
+  /** The end-of-text or class position, normalised: [B, width]. */
+  readonly pooled: Tensor;
+  /** Projected into the joint space, not normalised: [B, projection]. */
+  readonly features: Tensor;
+}
+
+/** One residual block. Taps: `PATH:in` before and `PATH:out` after the block. Initial values as transformers draws them. */
+function block(s: Scope, input: Tensor, c: TowerConfig, mask?: Tensor): Tensor {
+  const inStd = c.width ** -0.5 * (2 * c.layers) ** -0.5;
+  const projection = (at: Scope, x: Tensor, out: number, std: number) =>
+    linear(at, x, out, { init: normalInit(std), biasInit: zerosInit });
+
+  const x = s.tap('in', input);
+  const attention = s.at('self_attn');
+  const y = layerNorm(s.at('layer_norm1'), x, c.eps);
+  const heads = (name: string) => splitHeads(projection(attention.at(name), y, c.width, inStd), c.heads);
+  const mixed = joinHeads(dotProductAttention(heads('q_proj'), heads('k_proj'), heads('v_proj'), mask));
+  const attended = x.add(projection(attention.at('out_proj'), mixed, c.width, c.width ** -0.5));
+
+  const mlp = s.at('mlp');
+  const z = layerNorm(s.at('layer_norm2'), attended, c.eps);
+  const inner = activations[c.activation](projection(mlp.at('fc1'), z, c.mlpWidth, (2 * c.width) ** -0.5));
+  return s.tap('out', attended.add(projection(mlp.at('fc2'), inner, c.width, inStd)));
+}
+
+function encoder(s: Scope, x: Tensor, c: TowerConfig, mask?: Tensor): Tensor[] {
+  const states = [x];
+  for (let layer = 0; layer < c.layers; layer++) {
+    states.push(block(s.at('layers').at(layer), states[layer]!, c, mask));
+  }
+  return states;
+}
+
+const project = (s: Scope, name: string, x: Tensor, out: number): Tensor =>
+  linear(s.at(name), x, out, { bias: false, init: normalInit(x.dim(-1) ** -0.5) });
+
+/**
+ * The text tower on token ids [N, L] (int64). L may be shorter than the context: the tower is causal, so cutting
+ * behind the longest end token changes nothing before it.
+ *
+ * Taps: `text_model.embeddings:tokens` (token embeddings before positions are added, where soft tokens go),
+ * `text_model.encoder.layers.*:in` and `:out`.
+ *
+ * @param attentionMask optional [N, L] of 1 and 0, for padded hidden states equal to transformers'.
+ */
+export function textTower(s: Scope, ids: Tensor, c: ClipConfig, attentionMask?: Tensor): TowerOutput {
+  const [n, length] = ids.shape as [number, number];
+  const { width, vocabulary, context, eps, eosToken } = c.text;
+  if (length > context) {
+    throw new Error(`${length} tokens do not fit the text tower's context of ${context}`);
+  }
+  const model = s.at('text_model');
+  const embeddings = model.at('embeddings');
+  const tokens = embeddings.tap(
+    'tokens',
+    embedding(embeddings.at('token_embedding'), ids, vocabulary, width, normalInit(0.02)),
+  );
+  const positions = embeddings.weight('position_embedding.weight', [context, width], normalInit(0.02));
+  let mask = causalMask(length);
+  if (attentionMask) {
+    const hidden = g.sub(1, attentionMask.cast('float32')).mul(-3.4028234663852886e38);
+    mask = g.minimum(mask, hidden.reshape([n, 1, 1, length]));
+  }
+  const hiddenStates = encoder(model.at('encoder'), tokens.add(positions.slice(0, 0, length)), c.text, mask);
+  const lastHiddenState = layerNorm(model.at('final_layer_norm'), hiddenStates.at(-1)!, eps);
+  // Configurations of 2021 name a wrong end token, 2; there the end token is the one with the highest id.
+  const end = eosToken === 2 ? argMax(ids.cast('float32')) : argMax(equal(ids, eosToken).cast('float32'));
+  const rows = g.constant(g.i64(Array.from({ length: n }, (_, i) => i * length)));
+  const pooled = gather(lastHiddenState.reshape([n * length, width]), end.add(rows));
+  return {
+    hiddenStates,
+    lastHiddenState,
+    pooled,
+    features: project(s, 'text_projection', pooled, c.projection),
+  };
+}
+
+/**
+ * The vision tower on preprocessed pixels [B, channels, H, W].
+ *
+ * Taps: `vision_model.embeddings:out` (class and patch tokens with positions, before the first LayerNorm, where
+ * visual prompts are appended), `vision_model.encoder.layers.*:in` and `:out`.
+ */
+export function visionTower(s: Scope, pixels: Tensor, c: ClipConfig): TowerOutput {
+  const { width, imageSize, patchSize: p, channels, eps } = c.vision;
+  const [batch, ...image] = pixels.shape;
+  if (String(image) !== String([channels, imageSize, imageSize])) {
+    throw new Error(
+      `The vision tower expects [B, ${channels}, ${imageSize}, ${imageSize}], not [${pixels.shape}]`,
+    );
+  }
+  const grid = Math.floor(imageSize / p);
+  const model = s.at('vision_model');
+  const embeddings = model.at('embeddings');
+  // A convolution with stride = kernel is a product with each patch laid flat.
+  const patches = pixels
+    .slice(2, 0, grid * p)
+    .slice(3, 0, grid * p)
+    .reshape([batch!, channels, grid, p, grid, p])
+    .transpose([0, 2, 4, 1, 3, 5])
+    .reshape([batch!, grid * grid, channels * p * p]);
+  const kernel = embeddings.weight('patch_embedding.weight', [width, channels, p, p], normalInit(0.02));
+  const patchTokens = patches.matmul(kernel.reshape([width, channels * p * p]), { transB: true });
+  const classToken = embeddings.weight('class_embedding', [width], normalInit(width ** -0.5));
+  const positions = embeddings.weight(
+    'position_embedding.weight',
+    [grid * grid + 1, width],
+    normalInit(0.02),
+  );
+  const tokens = concat([classToken.expand([batch!, 1, width]), patchTokens], 1).add(positions);
+  // The name is misspelt in every checkpoint.
+  const x = layerNorm(model.at('pre_layrnorm'), embeddings.tap('out', tokens), eps);
+  const hiddenStates = encoder(model.at('encoder'), x, c.vision);
+  const lastHiddenState = hiddenStates.at(-1)!;
+  const first = lastHiddenState.slice(1, 0, 1).reshape([batch!, width]);
+  const pooled = layerNorm(model.at('post_layernorm'), first, eps);
+  return {
+    hiddenStates,
+    lastHiddenState,
+    pooled,
+    features: project(s, 'visual_projection', pooled, c.projection),
+  };
+}
+
+/** exp(logit_scale): the temperature that multiplies cosines, about 100 in trained models. A scalar. */
+export const logitScale = (s: Scope, c: ClipConfig): Tensor =>
+  s.weight('logit_scale', [], constantInit(c.logitScaleInit)).exp();
+
+/** scale · cosine of image features [B, D] with text features [C, D]: logits [B, C]. */
+export const cosineLogits = (image: Tensor, text: Tensor, scale: Tensor): Tensor =>
+  g.l2Normalize(image).matmul(g.l2Normalize(text), { transB: true }).mul(scale);

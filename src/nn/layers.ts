@@ -1,0 +1,69 @@
+import * as g from '../graph/index.ts';
+import { constant, type Tensor } from '../graph/index.ts';
+import { type Initializer, linearBiasInit, linearInit, normalInit, onesInit, zerosInit } from './init.ts';
+import type { Scope } from './scope.ts';
+
+/** Layers are functions of a scope; weight names and layouts are those of PyTorch and Hugging Face checkpoints. */
+
+/** x [..., in] → [..., out]: x·Wᵀ + b with `weight` [out, in] and `bias` [out]. */
+export function linear(
+  s: Scope,
+  x: Tensor,
+  out: number,
+  options: { bias?: boolean; init?: Initializer; biasInit?: Initializer } = {},
+): Tensor {
+  const fanIn = x.dim(-1);
+  const { bias = true, init = linearInit, biasInit = linearBiasInit(fanIn) } = options;
+  const y = x.matmul(s.weight('weight', [out, fanIn], init), { transB: true });
+  return bias ? y.add(s.weight('bias', [out], biasInit)) : y;
+}
+
+/** LayerNorm over the last axis, with `weight` and `bias`. */
+export function layerNorm(s: Scope, x: Tensor, eps = 1e-5): Tensor {
+  const shape = [x.dim(-1)];
+  return g.layerNorm(x, s.weight('weight', shape, onesInit), s.weight('bias', shape, zerosInit), eps);
+}
+
+/** Rows of `weight` [count, width] for integer ids. */
+export const embedding = (
+  s: Scope,
+  ids: Tensor,
+  count: number,
+  width: number,
+  init = normalInit(1),
+): Tensor => g.embedding(s.weight('weight', [count, width], init), ids);
+
+/** Additive mask [length, length]: 0 where a position may look, the lowest float32 where it may not. */
+export function causalMask(length: number): Tensor {
+  const lowest = -3.4028234663852886e38;
+  const data = new Float32Array(length * length);
+  for (let i = 0; i < length; i++) data.fill(lowest, i * length + i + 1, (i + 1) * length);
+  return constant({ dtype: 'float32', shape: [length, length], data });
+}
+
+/**
+ * Scaled dot-product attention. `q`, `k`, `v` are [B, heads, T, d]; `mask` is added to the scores and broadcasts
+ * to [B, heads, Tq, Tk].
+ */
+export function dotProductAttention(q: Tensor, k: Tensor, v: Tensor, mask?: Tensor): Tensor {
+  const scores = q.matmul(k, { transB: true, alpha: 1 / Math.sqrt(q.dim(-1)) });
+  return g.softmax(mask ? scores.add(mask) : scores).matmul(v);
+}
+
+/** [B, T, heads·d] → [B, heads, T, d] */
+export const splitHeads = (x: Tensor, heads: number): Tensor =>
+  x.reshape([x.dim(0), x.dim(1), heads, x.dim(2) / heads]).transpose([0, 2, 1, 3]);
+/** [B, heads, T, d] → [B, T, heads·d] */
+export const joinHeads = (x: Tensor): Tensor =>
+  x.transpose([0, 2, 1, 3]).reshape([x.dim(0), x.dim(2), x.dim(1) * x.dim(3)]);
+
+export const activations = {
+  relu: g.relu,
+  gelu: (x: Tensor) => g.gelu(x),
+  gelu_new: (x: Tensor) => g.gelu(x, 'tanh'),
+  gelu_pytorch_tanh: (x: Tensor) => g.gelu(x, 'tanh'),
+  quick_gelu: g.quickGelu,
+  silu: g.silu,
+  tanh: g.tanh,
+} satisfies Record<string, (x: Tensor) => Tensor>;
+export type Activation = keyof typeof activations;

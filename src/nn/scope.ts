@@ -1,0 +1,217 @@
+import {
+  cast,
+  input,
+  type Shape,
+  type Tensor,
+  type Weight,
+  type WeightSource,
+  weight,
+} from '../graph/index.ts';
+import { didYouMean } from '../graph/nearest.ts';
+import { type Initializer, linearInit, weightInit } from './init.ts';
+import { compilePattern } from './pattern.ts';
+
+/** A trained tensor: declared where it is used, fed to the program as the input `param/NAME`. */
+export interface Param {
+  readonly name: string;
+  readonly shape: Shape;
+  readonly init: Initializer;
+  readonly tensor: Tensor;
+}
+
+/** What an interceptor learns about the weight or tap that its pattern matched. */
+export interface Match {
+  /** The full name of the weight or site. */
+  readonly name: string;
+  /** The texts that the pattern's stars stand for. */
+  readonly captures: readonly string[];
+  /** The first star that is a whole number: the layer, in patterns such as `encoder.layers.*:in`. */
+  readonly layer: number;
+  /** Declares a trained tensor (names are global, not below the match). */
+  param(name: string, shape: Shape, init: Initializer): Tensor;
+  /** Makes the matched weight itself trained, from its present value. Weights only. */
+  train(): Tensor;
+}
+
+export type Intercept = (value: Tensor, match: Match) => Tensor;
+/** Interceptors by name pattern: of weights, and of the sites where a model lets its activations be tapped. */
+export interface Interceptors {
+  readonly weight?: Record<string, Intercept>;
+  readonly tap?: Record<string, Intercept>;
+}
+
+interface Handler {
+  weight(name: string, shape: Shape, init: Initializer): Tensor;
+  tap(site: string, x: Tensor): Tensor;
+}
+
+/** Where a traced model gets its weights, trained parameters and taps: a position in the tree of names. */
+export class Scope {
+  constructor(
+    private readonly trace: Trace,
+    private readonly handler: Handler,
+    readonly path: string = '',
+  ) {}
+
+  private full(name: string, separator = '.'): string {
+    return this.path === '' || name === '' ? this.path + name : this.path + separator + name;
+  }
+
+  /** The scope below `prefix`. */
+  at(prefix: string | number): Scope {
+    return new Scope(this.trace, this.handler, this.full(String(prefix)));
+  }
+  /** A frozen weight as float32. `init` is used only where a model is made from scratch. */
+  weight(name: string, shape: Shape, init: Initializer = linearInit): Tensor {
+    return this.handler.weight(this.full(name), shape, init);
+  }
+  /** A trained parameter. Declaring a name twice gives the same tensor; with another shape it is an error. */
+  param(name: string, shape: Shape, init: Initializer): Tensor {
+    return this.trace.param(this.full(name), shape, init);
+  }
+  /** Lets interceptors replace an activation. The site is called PATH:NAME. */
+  tap(name: string, x: Tensor): Tensor {
+    return this.handler.tap(this.full(name, ':'), x);
+  }
+  /** This scope with interceptors around it. Later ones see what earlier ones made of a value. */
+  intercept(interceptors: Interceptors): Scope {
+    return new Scope(this.trace, this.trace.wrap(this.handler, interceptors), this.path);
+  }
+}
+
+/** `scope` with interceptors around it; patterns are matched against full names. */
+export const intercept = (scope: Scope, interceptors: Interceptors): Scope => scope.intercept(interceptors);
+
+/** The result of tracing a model once. */
+export interface Traced<T> {
+  readonly result: T;
+  /** The trained parameters, in order of declaration. */
+  readonly params: readonly Param[];
+  /** Names of the weights that were read. */
+  readonly weights: ReadonlySet<string>;
+}
+
+/**
+ * Calls `build` with a scope over `source`, or over fresh trained parameters where `source` is 'scratch'. Throws
+ * when an interceptor's pattern matched nothing, naming near misses.
+ */
+export function trace<T>(source: WeightSource | 'scratch', build: (scope: Scope) => T): Traced<T> {
+  const run = new Trace(source);
+  const result = build(new Scope(run, run));
+  run.requireAllPatternsMatched();
+  return { result, params: [...run.params.values()], weights: run.weights };
+}
+
+class Trace implements Handler {
+  readonly params = new Map<string, Param>();
+  readonly weights = new Set<string>();
+  private readonly sites = new Set<string>();
+  private readonly tensors = new Map<string, { weight: Weight; tensor: Tensor }>();
+  private readonly patterns: { kind: 'weight' | 'tap'; pattern: string; matched: boolean }[] = [];
+
+  constructor(private readonly source: WeightSource | 'scratch') {}
+
+  param(name: string, shape: Shape, init: Initializer): Tensor {
+    const known = this.params.get(name);
+    if (!known) {
+      const tensor = input(`param/${name}`, shape);
+      this.params.set(name, { name, shape, init, tensor });
+      return tensor;
+    }
+    if (String(known.shape) !== String(shape)) {
+      throw new Error(`Parameter "${name}" is declared as [${known.shape}] and again as [${shape}]`);
+    }
+    return known.tensor;
+  }
+
+  weight(name: string, shape: Shape, init: Initializer): Tensor {
+    this.weights.add(name);
+    if (this.source === 'scratch') return this.param(name, shape, init);
+    const { weight: stored, tensor } = this.load(name);
+    if (String(stored.shape) !== String(shape)) {
+      throw new Error(
+        `Weight "${name}" in ${this.source.label} is [${stored.shape}] but the model expects [${shape}]; ` +
+          'does config.json belong to these weights?',
+      );
+    }
+    return tensor;
+  }
+
+  private load(name: string): { weight: Weight; tensor: Tensor } {
+    const source = this.source as WeightSource;
+    let entry = this.tensors.get(name);
+    if (!entry) {
+      const stored = source.get(name);
+      if (!stored) {
+        throw new Error(
+          `Weight "${name}" is missing from ${source.label}${didYouMean(name, source.names())}`,
+        );
+      }
+      entry = { weight: stored, tensor: cast(weight(stored), 'float32') };
+      this.tensors.set(name, entry);
+    }
+    return entry;
+  }
+
+  tap(site: string, x: Tensor): Tensor {
+    this.sites.add(site);
+    return x;
+  }
+
+  wrap(inner: Handler, interceptors: Interceptors): Handler {
+    const prepare = (kind: 'weight' | 'tap') =>
+      Object.entries(interceptors[kind] ?? {}).map(([pattern, apply]) => {
+        const entry = { kind, pattern, matched: false };
+        this.patterns.push(entry);
+        return { match: compilePattern(pattern), apply, entry };
+      });
+    const weights = prepare('weight');
+    const taps = prepare('tap');
+    const through = (list: typeof weights, name: string, value: Tensor): Tensor => {
+      let out = value;
+      for (const { match, apply, entry } of list) {
+        const captures = match(name);
+        if (!captures) continue;
+        entry.matched = true;
+        out = apply(out, this.matchOf(name, captures));
+        if (list === weights && String(out.shape) !== String(value.shape)) {
+          throw new Error(
+            `The interceptor of "${entry.pattern}" made [${out.shape}] of "${name}" [${value.shape}]`,
+          );
+        }
+      }
+      return out;
+    };
+    return {
+      weight: (name, shape, init) => through(weights, name, inner.weight(name, shape, init)),
+      tap: (site, x) => through(taps, site, inner.tap(site, x)),
+    };
+  }
+
+  private matchOf(name: string, captures: string[]): Match {
+    return {
+      name,
+      captures,
+      layer: Number(captures.find((c) => /^\d+$/.test(c)) ?? Number.NaN),
+      param: (param, shape, init) => this.param(param, shape, init),
+      train: () => {
+        if (this.source === 'scratch') return this.params.get(name)!.tensor;
+        const { weight: stored } = this.load(name);
+        return this.param(name, stored.shape, weightInit(stored));
+      },
+    };
+  }
+
+  requireAllPatternsMatched(): void {
+    for (const { kind, pattern, matched } of this.patterns) {
+      if (matched) continue;
+      const names = kind === 'weight' ? this.weights : this.sites;
+      const near = didYouMean(pattern, names);
+      const example =
+        near || (names.size ? `; there are ${names.size}, such as "${[...names][0]}"` : '; there are none');
+      throw new Error(
+        `The ${kind} pattern "${pattern}" matches no ${kind === 'weight' ? 'weight' : 'site'}${example}`,
+      );
+    }
+  }
+}

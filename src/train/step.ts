@@ -1,0 +1,143 @@
+import {
+  type DType,
+  grad,
+  type HostTensor,
+  input,
+  type Shape,
+  type Tensor,
+  type TensorType,
+  type WeightSource,
+  zeros,
+} from '../graph/index.ts';
+import { type Param, type Progress, type Scope, type Transform, type Tree, trace } from '../nn/index.ts';
+import { type CompileOptions, compile, type Program, Random } from '../runtime/index.ts';
+
+export type Values = Record<string, HostTensor>;
+
+/** All that training changes: what a checkpoint must hold. */
+export interface TrainState {
+  readonly params: Values;
+  readonly optimizer: Values;
+}
+
+export interface StepOptions {
+  /** Weights of the base model, or 'scratch' to train all of them from their initial values. */
+  readonly source: WeightSource | 'scratch';
+  /** Types of the batch by name. */
+  readonly batch: Record<string, TensorType>;
+  /** Builds the scalar `loss` and any further scalars to report. */
+  readonly build: (scope: Scope, batch: Tree) => { loss: Tensor } & Tree;
+  readonly optimizer: Transform;
+  readonly compile?: CompileOptions;
+}
+
+/**
+ * One training step as one program: forward, gradients and the optimizer's update, with parameters and optimizer
+ * state in and out. Compiled once, run at every step.
+ */
+export class TrainStep {
+  private constructor(
+    private readonly program: Program,
+    readonly params: readonly Param[],
+    private readonly stateShapes: Record<string, Shape>,
+    private readonly hypers: ReadonlyMap<string, (t: Progress) => number>,
+    readonly metrics: readonly string[],
+  ) {}
+
+  static async compile(options: StepOptions): Promise<TrainStep> {
+    const batch: Tree = {};
+    for (const [name, { shape, dtype }] of Object.entries(options.batch)) {
+      batch[name] = input(`batch/${name}`, shape, dtype);
+    }
+    const { result: metrics, params } = trace(options.source, (scope) => options.build(scope, batch));
+    if (params.length === 0) throw new Error('Nothing is trained: the model declares no parameters');
+    const tree: Tree = Object.fromEntries(params.map((p) => [p.name, p.tensor]));
+    const gradients = grad(
+      metrics.loss,
+      params.map((p) => p.tensor),
+    );
+    const stateShapes = options.optimizer.init(Object.fromEntries(params.map((p) => [p.name, p.shape])));
+    const state: Tree = Object.fromEntries(
+      Object.entries(stateShapes).map(([name, shape]) => [name, input(`state/${name}`, shape)]),
+    );
+    const hypers = new Map<string, (t: Progress) => number>();
+    const result = options.optimizer.update(
+      Object.fromEntries(params.map((p, i) => [p.name, gradients[i]!])),
+      state,
+      {
+        params: tree,
+        hyper(name, value) {
+          const unique = hypers.has(name) ? `${name}.${hypers.size}` : name;
+          hypers.set(unique, value);
+          return input(`hyper/${unique}`, []);
+        },
+      },
+    );
+    const outputs: Tree = {};
+    for (const p of params) outputs[`param/${p.name}`] = p.tensor.sub(result.updates[p.name]!);
+    for (const [name, t] of Object.entries(result.state)) outputs[`state/${name}`] = t;
+    for (const [name, t] of Object.entries(metrics)) outputs[`metric/${name}`] = t;
+    // ONNX names are shared by inputs and outputs, so outputs get their own.
+    const program = await compile(
+      Object.fromEntries(Object.entries(outputs).map(([name, t]) => [`next/${name}`, t])),
+      { name: 'training step', ...options.compile },
+    );
+    return new TrainStep(program, params, stateShapes, hypers, Object.keys(metrics));
+  }
+
+  /** Number of trained scalars. */
+  get parameterCount(): number {
+    return this.params.reduce((n, p) => n + p.tensor.size, 0);
+  }
+
+  /** Initial parameters drawn from `seed`, each from its own stream, and a zero optimizer state. */
+  async init(seed: number): Promise<TrainState> {
+    const optimizer = Object.fromEntries(
+      Object.entries(this.stateShapes).map(([name, shape]) => [name, zeros(shape)]),
+    );
+    return { params: await initParams(this.params, seed), optimizer };
+  }
+
+  /** Takes one step. `state` is left as it was; the returned metrics are finite or the caller's to judge. */
+  async run(
+    state: TrainState,
+    batch: Values,
+    progress: Progress,
+  ): Promise<{ state: TrainState; metrics: Record<string, number> }> {
+    const feeds: Values = {};
+    for (const [name, v] of Object.entries(state.params)) feeds[`param/${name}`] = v;
+    for (const [name, v] of Object.entries(state.optimizer)) feeds[`state/${name}`] = v;
+    for (const [name, v] of Object.entries(batch)) feeds[`batch/${name}`] = v;
+    for (const [name, f] of this.hypers) {
+      feeds[`hyper/${name}`] = { dtype: 'float32', shape: [], data: Float32Array.of(f(progress)) };
+    }
+    const out = await this.program.run(feeds);
+    const pick = (names: readonly string[], kind: string): Values =>
+      Object.fromEntries(names.map((name) => [name, out[`next/${kind}/${name}`]!]));
+    return {
+      state: {
+        params: pick(Object.keys(state.params), 'param'),
+        optimizer: pick(Object.keys(state.optimizer), 'state'),
+      },
+      metrics: Object.fromEntries(
+        this.metrics.map((name) => [name, Number(out[`next/metric/${name}`]!.data[0])]),
+      ),
+    };
+  }
+
+  release(): Promise<void> {
+    return this.program.release();
+  }
+}
+
+/** Initial values: each parameter draws from a stream of its own name, so order does not matter. */
+export async function initParams(params: readonly Param[], seed: number): Promise<Values> {
+  const values: Values = {};
+  for (const { name, shape, init } of params) {
+    values[name] = { dtype: 'float32', shape, data: await init(shape, new Random(seed, 'init', name)) };
+  }
+  return values;
+}
+
+/** A type for `StepOptions.batch`. */
+export const batchOf = (shape: Shape, dtype: DType = 'float32'): TensorType => ({ shape, dtype });
