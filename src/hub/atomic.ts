@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { unlinkSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 
@@ -41,28 +41,33 @@ async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
   }
 }
 
+/** Files to remove when the process ends early. */
+const temporaries = new Set<string>();
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+function removeTemporaries(): void {
+  for (const path of temporaries) rmSync(path, { force: true });
+}
+
+/** Whoever else listens decides how to end; alone, we end as if nobody had listened. */
+function onSignal(signal: NodeJS.Signals): void {
+  if (process.listenerCount(signal) > 1) return;
+  removeTemporaries();
+  listen('off');
+  process.kill(process.pid, signal);
+}
+
+function listen(how: 'on' | 'off'): void {
+  process[how]('exit', removeTemporaries);
+  for (const signal of signals) process[how](signal, onSignal);
+}
+
 /** Removes `path` when the process ends early; the returned function calls that off. */
-export function removeOnExit(path: string): () => void {
-  const remove = () => {
-    try {
-      unlinkSync(path);
-    } catch {
-      // not there yet, or no longer
-    }
+function removeOnExit(path: string): () => void {
+  if (temporaries.size === 0) listen('on');
+  temporaries.add(path);
+  return () => {
+    temporaries.delete(path);
+    if (temporaries.size === 0) listen('off');
   };
-  const onSignal = (signal: NodeJS.Signals) => {
-    // Whoever else listens decides how to end; alone, we end as if nobody had listened.
-    if (process.listenerCount(signal) > 1) return;
-    remove();
-    release();
-    process.kill(process.pid, signal);
-  };
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-  const release = () => {
-    process.off('exit', remove);
-    for (const signal of signals) process.off(signal, onSignal);
-  };
-  process.on('exit', remove);
-  for (const signal of signals) process.on(signal, onSignal);
-  return release;
 }

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { didYouMean } from '../graph/nearest.ts';
 import { writeAtomic } from './atomic.ts';
 import { type Connection, download, getJson, HttpError, headOf } from './download.ts';
+import { readJson } from './json.ts';
 
 export interface Progress {
   readonly file: string;
@@ -116,17 +117,21 @@ interface Remote {
   readonly connection: Connection;
 }
 
+/** The Hub's answer about a revision, as far as it matters here. */
+interface Revision {
+  readonly sha: string;
+  readonly siblings: readonly { readonly rfilename: string }[];
+}
+
 /** Brings the snapshot of a revision up to date; files that are there already are not asked for. */
 async function refresh(
   { repo, revision, store, endpoint, connection }: Remote,
   onProgress: ResolveOptions['onProgress'],
 ): Promise<string> {
   const api = `${endpoint}/api/models/${repo}/revision/${encodeURIComponent(revision)}`;
-  const { sha, siblings } = (await getJson(api, connection)) as {
-    sha: string;
-    siblings: { rfilename: string }[];
-  };
-  if (!/^[\w-]+$/.test(sha)) throw new Error(`${api}: the server names no commit`);
+  const { sha, siblings } = (await getJson(api, connection)) as Partial<Revision>;
+  if (!sha || !siblings || !/^\w+$/.test(sha))
+    throw new Error(`${api}: the server names no commit and files`);
   const names = wantedFiles(
     repo,
     siblings.map(({ rfilename }) => rfilename),
@@ -189,8 +194,8 @@ async function cachedSnapshot(store: string, revision: string): Promise<string |
   const names = (await list(snapshot)).filter(
     (name) => name === 'config.json' || name.includes('.safetensors'),
   );
-  const index = await readFile(join(snapshot, 'model.safetensors.index.json'), 'utf8').catch(() => undefined);
-  const shards = index ? Object.values(JSON.parse(index).weight_map as Record<string, string>) : [];
+  const index = await readJson(join(snapshot, 'model.safetensors.index.json'));
+  const shards = Object.values((index?.weight_map ?? {}) as Record<string, string>);
   for (const name of [...names, ...shards]) if (!(await here(join(snapshot, name)))) return undefined;
   return names.includes('config.json') && names.length > 1 ? snapshot : undefined;
 }

@@ -42,7 +42,7 @@ async function folderOf(name: string): Promise<string> {
   return folder;
 }
 
-describe('CLIP, as transformers tokenizes', () => {
+describe('as transformers tokenizes', () => {
   test.each(Object.keys(golden.variants))('%s', async (name) => {
     const expected = golden.variants[name]!;
     const tokenizer = await loadTokenizer(await folderOf(name));

@@ -21,7 +21,7 @@ export interface TokenBatch {
 
 export interface Tokenizer {
   readonly vocabSize: number;
-  /** The model's context, from the tokenizer's configuration. */
+  /** The model's context as the tokenizer's configuration has it; else 77 for CLIP, infinite for others. */
   readonly maxLength: number;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
@@ -44,23 +44,27 @@ export interface Tokenizer {
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const read = (name: string) => readJson(join(folder, name));
-  const [json, config = {}, model] = await Promise.all(
-    ['tokenizer.json', 'tokenizer_config.json', 'config.json'].map(read),
-  );
-  const vocabulary = vocabularyOf(json) ?? (await readVocabulary(folder, json));
-  const family = config.tokenizer_class ?? model?.model_type;
-  if (vocabulary && (!json || /^clip/i.test(String(family)))) {
-    return clipTokenizer(vocabulary, await clipOptions(folder, config, json), config);
+  const names = ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'config.json'];
+  const [json, given = {}, special, model] = await Promise.all(names.map(read));
+  // As in transformers: the older file counts where the newer list is absent.
+  const config = given.added_tokens_decoder ? given : { ...given, ...special };
+  const vocabulary = json ? vocabularyOf(json) : await readVocabulary(folder);
+  if (vocabulary && isClip(vocabulary, config.tokenizer_class ?? model?.model_type)) {
+    return clipTokenizer(vocabulary, clipOptions(config, json), config);
   }
   if (!json) {
     const found = (await readdir(folder).catch(() => [])).join(', ') || 'nothing';
-    throw new Error(`${folder}: no tokenizer.json, nor vocab.json with merges.txt (found: ${found})`);
+    throw new Error(`${folder}: no tokenizer.json, nor CLIP's vocab.json with merges.txt (found: ${found})`);
   }
   // As in transformers: not by default, and never for byte pairs, whose spaces it would spoil.
   const clean = config.clean_up_tokenization_spaces === true && !vocabulary;
   const engine = new Engine(json, { ...config, clean_up_tokenization_spaces: clean });
-  return wrap(engine, namedTokens(config), config);
+  return wrap(engine, namedTokens(config), config, Number.POSITIVE_INFINITY);
 }
+
+/** By the name of its class or model; where there is none, by the ends of its words. */
+const isClip = ({ vocab }: BpeVocabulary, family: unknown): boolean =>
+  family ? /^clip/i.test(String(family)) : Object.keys(vocab).some((token) => token.endsWith(endOfWord));
 
 /** A CLIP tokenizer of a vocabulary in memory, for instance one from `trainBpe`. */
 export function clipTokenizer(
@@ -73,7 +77,7 @@ export function clipTokenizer(
   const engine = new Engine(json, { ...config, clean_up_tokenization_spaces: false });
   // The end of a word becomes a space here: the engine would also trim U+FEFF, which Python does not.
   engine.decoder!.end_of_word_suffix = null;
-  const wrapped = wrap(engine, special, config);
+  const wrapped = wrap(engine, special, config, 77);
   const decode: Tokenizer['decode'] = (ids) =>
     wrapped.decode(ids).replaceAll(endOfWord, ' ').replace(outerSpace, '');
   return { ...wrapped, decode };
@@ -83,13 +87,18 @@ export function clipTokenizer(
 const space = String.raw`[\p{White_Space}\x1c-\x1f]+`;
 const outerSpace = new RegExp(`^${space}|${space}$`, 'gu');
 
-function wrap(engine: Engine, special: Partial<SpecialTokens>, config: JsonObject): Tokenizer {
+function wrap(
+  engine: Engine,
+  special: Partial<SpecialTokens>,
+  config: JsonObject,
+  defaultLength: number,
+): Tokenizer {
   const id = (token?: string) => (token === undefined ? undefined : engine.token_to_id(token));
   const bare = (text: string): number[] => engine.encode(text, { add_special_tokens: false }).ids;
   const around = surroundings(engine);
   const [bosId, eosId, padId] = [special.bos, special.eos, special.pad].map(id);
   const limit = Number(config.model_max_length);
-  const contextLength = limit > 0 && limit < 1e6 ? limit : 77;
+  const contextLength = limit > 0 && limit < 1e6 ? limit : defaultLength;
   return {
     vocabSize: engine.get_vocab().size,
     maxLength: contextLength,
@@ -126,20 +135,14 @@ function surroundings(engine: Engine): { before: number[]; after: number[] } {
 }
 
 /** The byte-pair vocabulary inside a tokenizer.json. */
-function vocabularyOf(json: JsonObject | undefined): BpeVocabulary | undefined {
-  const model = json?.model as
-    | { vocab?: unknown; merges?: readonly (string | [string, string])[] }
-    | undefined;
-  if (!model?.merges) return undefined;
-  const merges = model.merges.map((pair) => (typeof pair === 'string' ? toPair(pair) : pair));
-  return { vocab: model.vocab as Record<string, number>, merges };
+function vocabularyOf(json: JsonObject): BpeVocabulary | undefined {
+  const { vocab, merges } = (json.model ?? {}) as { vocab?: unknown; merges?: (string | [string, string])[] };
+  if (!merges) return undefined;
+  const pairs = merges.map((pair) => (typeof pair === 'string' ? toPair(pair) : pair));
+  return { vocab: vocab as Record<string, number>, merges: pairs };
 }
 
-async function readVocabulary(
-  folder: string,
-  json: JsonObject | undefined,
-): Promise<BpeVocabulary | undefined> {
-  if (json) return undefined;
+async function readVocabulary(folder: string): Promise<BpeVocabulary | undefined> {
   const vocab = await readJson(join(folder, 'vocab.json'));
   const text = await readFile(join(folder, 'merges.txt'), 'utf8').catch(() => undefined);
   if (!vocab || text === undefined) return undefined;
@@ -163,20 +166,13 @@ function namedTokens(config: JsonObject): Partial<SpecialTokens> {
 }
 
 /** Special and added tokens in transformers' order of precedence. */
-async function clipOptions(folder: string, config: JsonObject, json: JsonObject | undefined) {
-  let settings = config;
-  const added: AddedToken[] = [];
-  if (config.added_tokens_decoder) {
-    const byId = Object.entries(config.added_tokens_decoder as Record<string, AddedToken>);
-    added.push(...byId.sort(([a], [b]) => Number(a) - Number(b)).map(([, token]) => token));
-  } else {
-    settings = { ...config, ...(await readJson(join(folder, 'special_tokens_map.json'))) };
-    added.push(...((json?.added_tokens ?? []) as AddedToken[]));
-  }
-  const special = { ...clipSpecialTokens, ...namedTokens(settings) };
+function clipOptions(config: JsonObject, json: JsonObject | undefined) {
+  const byId = config.added_tokens_decoder as Record<string, AddedToken> | undefined;
+  const added = byId ? Object.values(byId) : ((json?.added_tokens ?? []) as AddedToken[]);
+  const special = { ...clipSpecialTokens, ...namedTokens(config) };
   // A named token that is not listed is added; where two spell the same one, the later overrides.
-  const extra = Object.values(settings.extra_special_tokens ?? settings.additional_special_tokens ?? {});
-  const named: TokenEntry[] = kinds.map((kind) => (settings[`${kind}_token`] as TokenEntry) ?? special[kind]);
+  const extra = Object.values(config.extra_special_tokens ?? config.additional_special_tokens ?? {});
+  const named: TokenEntry[] = kinds.map((kind) => (config[`${kind}_token`] as TokenEntry) ?? special[kind]);
   const tokens = new Map(added.map((token) => [token.content, token]));
   for (const entry of [...named, ...(extra as TokenEntry[])]) {
     const content = textOf(entry)!;

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import CLIPTokenizerFast, PreTrainedTokenizerFast
 
 HERE = Path(__file__).resolve().parents[2] / "src/hub/testdata/tokenizer"
@@ -123,6 +123,20 @@ def train():
     return {token: i for i, token in enumerate([*tokens, START, END])}, merges
 
 
+def word_pieces():
+    """A tokenizer of another family: BERT's."""
+    tokens = "[PAD] [UNK] [CLS] [SEP] a photo of the cat ##s , . ! ##ing sit ' t don".split()
+    tokenizer = Tokenizer(models.WordPiece({t: i for i, t in enumerate(tokens)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+
+
 def describe(tokenizer):
     batch = tokenizer(TEXTS, truncation=True, max_length=MAX_LENGTH, padding=True)["input_ids"]
     ids = [tokenizer(text)["input_ids"] for text in TEXTS]
@@ -153,19 +167,18 @@ def main():
                     }
                     again = CLIPTokenizerFast.from_pretrained(saved)
                     golden["variants"]["saved by transformers"] = {"files": files, **describe(again)}
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = word_pieces()
+        tokenizer.save_pretrained(folder)
+        files = {f.name: json.loads(f.read_text()) for f in sorted(Path(folder).iterdir())}
+        golden["variants"]["word pieces"] = {"files": files, **describe(tokenizer)}
     trained = HERE / "trained"
     if trained.exists():
         result = describe(CLIPTokenizerFast.from_pretrained(trained))
-        for other in (
-            PreTrainedTokenizerFast(
-                tokenizer_file=str(trained / "tokenizer.json"), pad_token=END, eos_token=END, bos_token=START
-            ),
-        ):
-            assert describe(other)["ids"] == result["ids"], "tokenizer.json alone must encode the same"
+        alone = PreTrainedTokenizerFast(tokenizer_file=str(trained / "tokenizer.json"), pad_token=END)
+        assert describe(alone)["ids"] == result["ids"], "tokenizer.json alone must encode the same"
         golden["variants"]["trained"] = result
-    # one line a row keeps the file small and its changes readable
-    rows = json.dumps(golden, ensure_ascii=True, separators=(",", ":"))
-    (HERE / "golden.json").write_text(rows + "\n")
+    (HERE / "golden.json").write_text(json.dumps(golden, separators=(",", ":")) + "\n")
 
 
 main()
