@@ -137,6 +137,14 @@ describe('troubles are named', () => {
     await expect(loadTokenizer(folder)).rejects.toThrow(/no tokenizer.json, .* \(found: vocab.json\)/);
   });
 
+  test('byte pairs of another family are not taken for CLIP', async () => {
+    const folder = join(scratch, 'gpt2');
+    await mkdir(folder);
+    await writeFile(join(folder, 'vocab.json'), '{"a":0}');
+    await writeFile(join(folder, 'merges.txt'), '');
+    await expect(loadTokenizer(folder)).rejects.toThrow("no tokenizer.json, nor CLIP's vocab.json");
+  });
+
   test('broken JSON names its file', async () => {
     const folder = join(scratch, 'broken');
     await mkdir(folder);

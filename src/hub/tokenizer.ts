@@ -77,10 +77,31 @@ export function clipTokenizer(
   const engine = new Engine(json, { ...config, clean_up_tokenization_spaces: false });
   // The end of a word becomes a space here: the engine would also trim U+FEFF, which Python does not.
   engine.decoder!.end_of_word_suffix = null;
+  keepRaw(engine, json.added_tokens);
   const wrapped = wrap(engine, special, config, 77);
   const decode: Tokenizer['decode'] = (ids) =>
     wrapped.decode(ids).replaceAll(endOfWord, ' ').replace(outerSpace, '');
   return { ...wrapped, decode };
+}
+
+/**
+ * A token that is looked for in the raw text must not be found in the normalized one (`<|ENDOFTEXT|>`), as the
+ * engine does where nothing stands beside it: there, a space that the split drops again keeps it apart.
+ */
+function keepRaw(engine: Engine, tokens: readonly AddedToken[]): void {
+  const normalizer = engine.normalizer!;
+  const normalize = (text: string): string => normalizer.normalize(text);
+  const contents = (normalized: boolean) =>
+    tokens.filter((token) => token.normalized === normalized).map((token) => token.content);
+  const raw = new Set(contents(false));
+  const found = contents(true).map((content) => normalize(content).replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
+  const between = new RegExp(found.length ? `(${found.join('|')})` : '$^');
+  const kept = (text: string) =>
+    normalize(text)
+      .split(between)
+      .map((part) => (raw.has(part) ? `${part} ` : part))
+      .join('');
+  engine.normalizer = kept as unknown as typeof engine.normalizer;
 }
 
 /** What Python's `strip` removes. */

@@ -45,6 +45,9 @@ TEXTS = [
     "<|startoftext|>a cat<|endoftext|>",
     "a<|endoftext|>b <|startoftext|> c",
     "<|STARTOFTEXT|> <|EndOfText|>x",
+    "<|ENDOFTEXT|>",
+    "<|STARTOFTEXT|><|ENDOFTEXT|>",
+    "a<|endoftext|><|ENDOFTEXT|><|STARTOFTEXT|>?",
     "<|startoftext|>> <|endoftext| >!<|endoftext|>!",
     "word</w> </w> a</w>b",
     "[PAD] [MASK] <new> !",
@@ -110,7 +113,7 @@ def train():
     trainer = trainers.BpeTrainer(
         vocab_size=1200, end_of_word_suffix="</w>", initial_alphabet=alphabet, show_progress=False
     )
-    text = [line for line in TEXTS if "|" not in line] * 3 + Path(__file__).read_text().splitlines()
+    text = [line for line in TEXTS if "|" not in line] * 3
     tokenizer.train_from_iterator(text, trainer)
     model = json.loads(tokenizer.to_str())["model"]
     bytes_ = sorted(alphabet, key=lambda c: (ord(c) > 255, ord(c)))
@@ -120,6 +123,7 @@ def train():
         if left in tokens and right in tokens and len(merges) < 100:
             merges.append((left, right))
             tokens.append(left + right)
+    assert len(merges) == 100
     return {token: i for i, token in enumerate([*tokens, START, END])}, merges
 
 
