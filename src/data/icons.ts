@@ -13,15 +13,9 @@ import type { Dataset } from './dataset.ts';
 import { domainOf, exclusionOf, familyOf, type IconDomain, roleOf } from './icons/families.ts';
 import { parseIconName } from './icons/names.ts';
 import { cacheFolder, deflate, type Packed, readPack, writePack } from './icons/pack.ts';
-import {
-  fingerprint,
-  type IconSource,
-  iconSize,
-  mapParallel,
-  renderIcon,
-  renderVersion,
-} from './icons/render.ts';
+import { fingerprint, type IconSource, iconSize, renderIcon, renderVersion } from './icons/render.ts';
 import { commonByLabel, commonNames } from './icons/task.ts';
+import { mapParallel } from './parallel.ts';
 
 export type IconSplit = 'train' | 'val' | 'test' | 'pretrain';
 
@@ -36,7 +30,7 @@ export interface IconOptions {
   /** Keep only drawings of these styles. */
   readonly domains?: readonly IconDomain[];
   /** Called while icons are rendered for the first time (about a thousand a second on two cores). */
-  readonly onProgress?: (done: number, total: number) => void;
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 /** Counts behind a data card. */

@@ -39,10 +39,10 @@ export interface ImageProcessor {
   readonly mean: readonly number[];
   readonly std: readonly number[];
   /** Resize and crop alone: what the model sees, in 8 bits. */
-  fit(image: Pixels): Pixels;
+  frame(image: Pixels): Pixels;
   /** 8 bits to floats of shape `[3, height, width]`, normalised; no resizing. */
   normalize(image: Pixels): HostTensor<'float32'>;
-  /** `fit`, then `normalize`. */
+  /** `frame`, then `normalize`. */
   process(image: Pixels): HostTensor<'float32'>;
   /** All images as one tensor `[N, 3, height, width]`. Throws where they differ in size. */
   batch(images: readonly Pixels[]): HostTensor<'float32'>;
@@ -84,7 +84,7 @@ export function imageProcessor(config: unknown = {}): ImageProcessor {
   );
   const fixed = c.do_center_crop ? cropSize : c.do_resize ? target.fixed : undefined;
 
-  function fit(image: Pixels): Pixels {
+  function frame(image: Pixels): Pixels {
     const size = c.do_resize ? target.of(image) : image;
     const out = c.do_center_crop ? cropSize : size;
     // where the image is smaller than the crop, it stands in the middle of black, the odd pixel before it
@@ -128,11 +128,11 @@ export function imageProcessor(config: unknown = {}): ImageProcessor {
     shape: fixed && [3, fixed.height, fixed.width],
     mean,
     std,
-    fit,
+    frame,
     normalize,
-    process: (image) => normalize(fit(image)),
+    process: (image) => normalize(frame(image)),
     batch(images) {
-      const fitted = images.map(fit);
+      const fitted = images.map(frame);
       const [first] = fitted;
       if (!first) throw new Error('a batch needs at least one image');
       const odd = fitted.find((p) => p.width !== first.width || p.height !== first.height);

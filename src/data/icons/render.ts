@@ -61,30 +61,3 @@ export function fingerprint({ data }: Pixels): string {
     .digest('base64url')
     .slice(0, 16);
 }
-
-/** Runs `work` over `items`, a few at a time, in order of the result. libvips keeps to one thread an image meanwhile. */
-export async function mapParallel<T, U>(
-  items: readonly T[],
-  work: (item: T) => Promise<U>,
-  onProgress?: (done: number, total: number) => void,
-): Promise<U[]> {
-  const results = new Array<U>(items.length);
-  const threads = sharp.concurrency();
-  sharp.concurrency(1);
-  let next = 0;
-  let done = 0;
-  try {
-    await Promise.all(
-      Array.from({ length: 8 }, async () => {
-        while (next < items.length) {
-          const i = next++;
-          results[i] = await work(items[i]!);
-          if (++done % 256 === 0 || done === items.length) onProgress?.(done, items.length);
-        }
-      }),
-    );
-  } finally {
-    sharp.concurrency(threads);
-  }
-  return results;
-}
