@@ -41,7 +41,7 @@ export async function writePack<Meta>(file: string, meta: Meta, size: number, bl
     await writeFile(part, Buffer.concat([length, header, ...blobs]));
     await rename(part, file);
   } catch (cause) {
-    await rm(part, { force: true });
+    await rm(part, { force: true }).catch(() => {});
     throw new Error(
       `cannot write the icon cache ${file}: ${(cause as Error).message} (set ATTUNE_CACHE to another folder)`,
       { cause },

@@ -1,0 +1,55 @@
+/**
+ * Data: labelled images, how they are read, prepared, changed, drawn and split.
+ *
+ * Pictures are 8-bit RGB (`Pixels`) until an `ImageProcessor` makes them the float32 tensors `[3, H, W]` or
+ * `[N, 3, H, W]` that a model reads.
+ */
+export {
+  type Augmentation,
+  type CropOptions,
+  clipTrainTransform,
+  colorJitter,
+  compose,
+  horizontalFlip,
+  randomInvert,
+  randomResizedCrop,
+  randomShift,
+  recolor,
+  sometimes,
+} from './augment.ts';
+export {
+  byClass,
+  type Dataset,
+  type Example,
+  filterExamples,
+  type Pixels,
+  subsetClasses,
+} from './dataset.ts';
+export { type DecodeOptions, decodeImage, type ImageFormat, sniffImage } from './decode.ts';
+export type { DataSplits, FileOptions } from './files.ts';
+export { imageFolder } from './folder.ts';
+export {
+  commonNames,
+  type IconDomain,
+  type IconOptions,
+  type IconReport,
+  type IconSplit,
+  iconDomains,
+  iconReport,
+  icons,
+} from './icons.ts';
+export { imageManifest } from './manifest.ts';
+export { builtInData, openData } from './open.ts';
+export { type ImageProcessor, imageProcessor } from './preprocess.ts';
+export { type Resampling, resamplings, resize } from './resize.ts';
+export {
+  baseAndNew,
+  domainsOf,
+  fewShot,
+  fewShotVal,
+  harmonicMean,
+  inDomains,
+  leaveDomainOut,
+  type ShotOptions,
+} from './sample.ts';
+export { ensembleFor, ensembles, fillTemplate, templateFor, templates } from './templates.ts';
