@@ -1,0 +1,236 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { type Dataset, icons, imageProcessor } from '../../data/index.ts';
+import {
+  equal,
+  type HostTensor,
+  i64,
+  logSoftmax,
+  minimum,
+  mul,
+  type Tensor,
+  toFloat16,
+} from '../../graph/index.ts';
+import {
+  clipTokenizer,
+  type Tokenizer,
+  trainBpe,
+  writeAtomic,
+  writeClipTokenizer,
+  writeSafetensors,
+} from '../../hub/index.ts';
+import {
+  type ClipConfig,
+  cosineLogits,
+  logitScale,
+  parseClipConfig,
+  textTower,
+  visionTower,
+  writeClipConfig,
+} from '../../models/clip/index.ts';
+import { adamw, chain, clipByGlobalNorm, cosine } from '../../nn/index.ts';
+import { Random } from '../../runtime/index.ts';
+import { batchOf, type TrainEvent, TrainStep, train, type Values } from '../../train/index.ts';
+import { augmentDrawing } from './augment.ts';
+import { caption, captionTemplates } from './captions.ts';
+
+/** What `recipe.json` of a zoo model may set. */
+export const clipRecipe = z.strictObject({
+  seed: z.int().default(1),
+  steps: z.int().positive().describe('training steps'),
+  batch: z.int().positive().describe('images a step'),
+  extraCaptions: z.int().nonnegative().describe('further captions a step, as negatives for the images'),
+  learningRate: z.number().positive(),
+  warmupSteps: z.int().nonnegative(),
+  weightDecay: z
+    .number()
+    .nonnegative()
+    .describe('AdamW decay of matrices; biases, norms and embeddings have none'),
+  vocabulary: z.int().positive().describe('tokens of the vocabulary, trained on the captions'),
+  captionLength: z.int().positive().describe('tokens of a caption, the rest is cut'),
+  context: z.int().positive().describe('positions of the text tower'),
+  projection: z.int().positive(),
+  text: z.strictObject({ width: z.int(), layers: z.int(), heads: z.int() }),
+  vision: z.strictObject({
+    width: z.int(),
+    layers: z.int(),
+    heads: z.int(),
+    imageSize: z.int(),
+    patchSize: z.int(),
+  }),
+  activation: z.string(),
+});
+export type ClipRecipe = z.output<typeof clipRecipe>;
+
+export interface PretrainOptions {
+  readonly recipe: ClipRecipe;
+  /** Where the model goes, in the layout of Hugging Face repositories, and the checkpoint beside it. */
+  readonly dir: string;
+  readonly resume?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onRender?: (done: number, total: number) => void;
+}
+
+const imageSettings = (size: number) => ({
+  image_processor_type: 'CLIPImageProcessor',
+  do_resize: true,
+  size: { shortest_edge: size },
+  resample: 3,
+  do_center_crop: true,
+  crop_size: { height: size, width: size },
+  do_rescale: true,
+  rescale_factor: 1 / 255,
+  do_normalize: true,
+  image_mean: [0.5, 0.5, 0.5],
+  image_std: [0.5, 0.5, 0.5],
+  do_convert_rgb: true,
+});
+
+/**
+ * Trains a CLIP from nothing on pairs of drawings and captions (Radford et al. 2021), and writes it as float16.
+ * Captions of one name are all right answers for its drawings: the target of a row is spread over them.
+ */
+export async function* pretrainClip(options: PretrainOptions): AsyncGenerator<TrainEvent, void> {
+  const { recipe: r, dir } = options;
+  const data = await icons({ split: 'pretrain', ...(options.onRender && { onProgress: options.onRender }) });
+  const texts = data.classes.flatMap((name) => captionTemplates.map((t) => t.replace('{}', name)));
+  const vocabulary = trainBpe(texts, { vocabSize: r.vocabulary });
+  const tokenizer = clipTokenizer(vocabulary);
+  const config = configOf(r, tokenizer);
+
+  const step = await TrainStep.compile({
+    source: 'scratch',
+    batch: {
+      pixels: batchOf([r.batch, 3, r.vision.imageSize, r.vision.imageSize]),
+      ids: batchOf([r.batch + r.extraCaptions, r.captionLength], 'int64'),
+      labels: batchOf([r.batch + r.extraCaptions], 'int64'),
+    },
+    build: (s, { pixels, ids, labels }) => {
+      const image = visionTower(s, pixels!, config).features;
+      const text = textTower(s, ids!, config).features;
+      const scale = minimum(logitScale(s, config), 100);
+      const logits = cosineLogits(image, text, scale);
+      const loss = multiPositiveLoss(logits, labels!, r.batch);
+      return { loss, scale };
+    },
+    optimizer: chain(
+      clipByGlobalNorm(1),
+      adamw({
+        lr: cosine(r.learningRate, { warmupSteps: r.warmupSteps }),
+        beta2: 0.98,
+        eps: 1e-6,
+        weightDecay: r.weightDecay,
+        decayMask: (name) => /(proj|fc\d|projection|patch_embedding)\.weight$/.test(name),
+      }),
+    ),
+  });
+
+  const makeBatch = batches(data, r, tokenizer);
+  const events = train({
+    step,
+    seed: r.seed,
+    totalSteps: r.steps,
+    stepsPerEpoch: Math.floor(data.examples.length / r.batch),
+    batch: (t) => makeBatch(t.step),
+    dir,
+    checkpointEvery: 100,
+    resume: options.resume ?? false,
+    fingerprint: JSON.stringify({ pretrain: 'clip', recipe: r }),
+    ...(options.signal && { signal: options.signal }),
+  });
+  const result = yield* events;
+  await step.release();
+  if (result.stopped === 'interrupted') return;
+  await writeModel(dir, config, tokenizer, result.params);
+  await writeClipTokenizer(dir, vocabulary, { maxLength: r.context });
+  await writeAtomic(join(dir, 'preprocessor_config.json'), [json(imageSettings(r.vision.imageSize))]);
+  await writeAtomic(join(dir, 'recipe.json'), [json(r)]);
+}
+
+const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+
+function configOf(r: ClipRecipe, tokenizer: Tokenizer): ClipConfig {
+  const tower = ({ width, layers, heads }: ClipRecipe['text']) => ({
+    hidden_size: width,
+    num_hidden_layers: layers,
+    num_attention_heads: heads,
+    intermediate_size: 4 * width,
+    hidden_act: r.activation,
+  });
+  return parseClipConfig({
+    projection_dim: r.projection,
+    text_config: {
+      ...tower(r.text),
+      vocab_size: tokenizer.vocabSize,
+      max_position_embeddings: r.context,
+      eos_token_id: tokenizer.eosId,
+    },
+    vision_config: { ...tower(r.vision), image_size: r.vision.imageSize, patch_size: r.vision.patchSize },
+  });
+}
+
+/** Symmetric cross-entropy where all captions (and images) of the row's name share the target. logits [B, B + extra]. */
+function multiPositiveLoss(logits: Tensor, labels: Tensor, images: number): Tensor {
+  const count = labels.size;
+  const own = labels.slice(0, 0, images);
+  const same = equal(own.reshape([images, 1]), labels.reshape([1, count])).cast('float32');
+  const towards = (scores: Tensor, hits: Tensor) =>
+    mul(hits.div(hits.sum(-1, true)), logSoftmax(scores))
+      .sum(-1)
+      .mean()
+      .neg();
+  const square = (t: Tensor) => t.slice(1, 0, images).transpose();
+  return towards(logits, same)
+    .add(towards(square(logits), square(same)))
+    .mul(0.5);
+}
+
+const styles = { outline: 'outline', solid: 'solid', duotone: 'duotone', color: 'colourful', pixel: 'pixel' };
+
+/** Batches as a pure function of the step: every epoch is a new order of all images. */
+function batches(data: Dataset, r: ClipRecipe, tokenizer: Tokenizer): (step: number) => Promise<Values> {
+  const processor = imageProcessor(imageSettings(r.vision.imageSize));
+  const perEpoch = Math.floor(data.examples.length / r.batch);
+  let order: { epoch: number; indices: Int32Array } = { epoch: -1, indices: new Int32Array() };
+  return async (step) => {
+    const epoch = Math.floor(step / perEpoch);
+    if (order.epoch !== epoch) {
+      order = { epoch, indices: new Random(r.seed, 'order', epoch).permutation(data.examples.length) };
+    }
+    const from = (step % perEpoch) * r.batch;
+    const examples = Array.from({ length: r.batch }, (_, i) => data.examples[order.indices[from + i]!]!);
+    const images = await Promise.all(
+      examples.map(async (e, i) => augmentDrawing(await e.image(), new Random(r.seed, 'augment', step, i))),
+    );
+    const random = new Random(r.seed, 'captions', step);
+    const others = Array.from(
+      { length: r.extraCaptions },
+      () => data.examples[random.int(data.examples.length)]!,
+    );
+    const captioned = [...examples, ...others];
+    const texts = captioned.map((e) =>
+      caption(data.classes[e.label]!, styles[e.domain as keyof typeof styles] ?? 'plain', random),
+    );
+    return {
+      pixels: processor.batch(images),
+      ids: tokenizer.encodeBatch(texts, { maxLength: r.captionLength, padTo: r.captionLength }).ids,
+      labels: i64(captioned.map((e) => e.label)),
+    };
+  };
+}
+
+async function writeModel(
+  dir: string,
+  config: ClipConfig,
+  tokenizer: Tokenizer,
+  params: Values,
+): Promise<void> {
+  await mkdir(dir, { recursive: true });
+  const half = Object.fromEntries(
+    Object.entries(params).map(([name, t]) => [name, toFloat16(t as HostTensor<'float32'>)]),
+  );
+  await writeSafetensors(join(dir, 'model.safetensors'), half, { format: 'pt' });
+  const tokens = { bos: tokenizer.bosId!, eos: tokenizer.eosId!, pad: tokenizer.padId! };
+  await writeAtomic(join(dir, 'config.json'), [json(writeClipConfig(config, tokens))]);
+}

@@ -1,0 +1,3 @@
+/** CLIP (Radford et al. 2021) in the layout of Hugging Face checkpoints. */
+export * from './config.ts';
+export * from './towers.ts';

@@ -1,0 +1,254 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { readSafetensors, writeAtomic, writeSafetensors } from '../hub/index.ts';
+import type { Progress } from '../nn/index.ts';
+import type { TrainState, TrainStep, Values } from './step.ts';
+
+export type TrainEvent =
+  | {
+      readonly type: 'start';
+      readonly step: number;
+      readonly totalSteps: number;
+      readonly parameters: number;
+    }
+  | {
+      readonly type: 'step';
+      /** Steps finished so far. */
+      readonly step: number;
+      readonly epoch: number;
+      readonly totalSteps: number;
+      readonly metrics: Readonly<Record<string, number>>;
+      /** Seconds that training has left at the present pace. */
+      readonly secondsLeft: number;
+    }
+  | { readonly type: 'evaluation'; readonly step: number; readonly metrics: Readonly<Record<string, number>> }
+  | { readonly type: 'checkpoint'; readonly step: number; readonly path: string };
+
+export interface Evaluation {
+  /** Evaluate after every so many steps, and after the last. */
+  readonly every: number;
+  run(state: TrainState): Promise<Record<string, number>>;
+  /** Stop when `metric` has not improved for `patience` evaluations; the best parameters are returned. */
+  readonly earlyStop?: {
+    readonly metric: string;
+    readonly patience: number;
+    readonly higherIsBetter: boolean;
+  };
+}
+
+export interface TrainOptions {
+  readonly step: TrainStep;
+  readonly seed: number;
+  readonly totalSteps: number;
+  readonly stepsPerEpoch: number;
+  /** The batch of a step: a pure function of its position, so that a resumed run sees the same data. */
+  batch(progress: Progress): Values | Promise<Values>;
+  readonly evaluation?: Evaluation;
+  /** Where `checkpoint.safetensors` and `metrics.jsonl` go; without it nothing is written. */
+  readonly dir?: string;
+  readonly checkpointEvery?: number;
+  /** Continue from the checkpoint in `dir`, if there is one. */
+  readonly resume?: boolean;
+  /** Describes the run; a checkpoint of another description is refused. */
+  readonly fingerprint?: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface TrainResult {
+  readonly params: Values;
+  readonly step: number;
+  readonly stopped: 'end' | 'early' | 'interrupted';
+}
+
+/** Training went wrong in a way that more steps will not mend. */
+export class DivergedError extends Error {}
+
+/**
+ * Trains, as a generator of events. With a `dir`, a run that is killed at any moment and resumed ends with the same
+ * parameters, bit for bit, as one that was not: a checkpoint holds all state, and batches depend on the step alone.
+ */
+export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, TrainResult> {
+  const { step: program, seed, totalSteps, stepsPerEpoch, dir, evaluation, signal } = options;
+  const store = dir === undefined ? undefined : new RunFolder(dir, options.fingerprint ?? '');
+  if (dir !== undefined) await mkdir(dir, { recursive: true });
+  const saved = options.resume ? await store?.load() : undefined;
+  let state = saved?.state ?? (await program.init(seed));
+  let best = saved?.best;
+  let done = saved?.step ?? 0;
+  const log: string[] = store ? await store.keepMetrics(saved ? done : 0) : [];
+  const checkpoint = async (): Promise<TrainEvent> => {
+    await store!.save({ state, step: done, best });
+    await store!.writeMetrics(log);
+    return { type: 'checkpoint', step: done, path: store!.checkpointPath };
+  };
+
+  yield { type: 'start', step: done, totalSteps, parameters: program.parameterCount };
+  const started = performance.now();
+  const first = done;
+  const watch = new DivergenceWatch();
+  let lastSaved = done;
+  let early = best ? best.stale >= (evaluation?.earlyStop?.patience ?? Number.POSITIVE_INFINITY) : false;
+  while (done < totalSteps && !early) {
+    if (signal?.aborted) {
+      if (store && done > lastSaved) yield await checkpoint();
+      return { params: state.params, step: done, stopped: 'interrupted' };
+    }
+    const progress = { step: done, epoch: Math.floor(done / stepsPerEpoch), stepsPerEpoch, totalSteps };
+    const result = await program.run(state, await options.batch(progress), progress);
+    watch.check(result.metrics, done);
+    state = result.state;
+    done++;
+    log.push(JSON.stringify({ step: done, epoch: progress.epoch, ...result.metrics }));
+    const pace = (performance.now() - started) / 1000 / (done - first);
+    const secondsLeft = pace * (totalSteps - done);
+    yield {
+      type: 'step',
+      step: done,
+      epoch: progress.epoch,
+      totalSteps,
+      metrics: result.metrics,
+      secondsLeft,
+    };
+
+    if (evaluation && (done % evaluation.every === 0 || done === totalSteps)) {
+      const metrics = await evaluation.run(state);
+      log.push(JSON.stringify({ step: done, evaluation: metrics }));
+      if (evaluation.earlyStop) best = updateBest(best, metrics, evaluation.earlyStop, state.params, done);
+      early = best !== undefined && best.stale >= evaluation.earlyStop!.patience;
+      yield { type: 'evaluation', step: done, metrics };
+    }
+    if (store && (done % (options.checkpointEvery ?? 100) === 0 || done === totalSteps || early)) {
+      lastSaved = done;
+      yield await checkpoint();
+    }
+  }
+  return { params: best?.params ?? state.params, step: best?.step ?? done, stopped: early ? 'early' : 'end' };
+}
+
+interface Best {
+  readonly params: Values;
+  readonly value: number;
+  readonly step: number;
+  /** Evaluations since the best one. */
+  readonly stale: number;
+}
+
+function updateBest(
+  best: Best | undefined,
+  metrics: Record<string, number>,
+  rule: NonNullable<Evaluation['earlyStop']>,
+  params: Values,
+  step: number,
+): Best {
+  const value = metrics[rule.metric];
+  if (value === undefined) {
+    throw new Error(
+      `Early stop watches "${rule.metric}", but evaluation reports ${Object.keys(metrics).join(', ')}`,
+    );
+  }
+  const better = !best || (rule.higherIsBetter ? value > best.value : value < best.value);
+  return better ? { params, value, step, stale: 0 } : { ...best, stale: best.stale + 1 };
+}
+
+/** Explains a loss that is no longer a number, or that has left its starting range for good. */
+class DivergenceWatch {
+  private smoothed = Number.NaN;
+  private lowest = Number.POSITIVE_INFINITY;
+  private steps = 0;
+
+  check(metrics: Record<string, number>, step: number): void {
+    const bad = Object.entries(metrics).find(([, value]) => !Number.isFinite(value));
+    const advice = 'lower the learning rate, clip gradients, or check the data; the last checkpoint is kept';
+    if (bad)
+      throw new DivergedError(`Step ${step + 1}: ${bad[0]} is ${bad[1]}. Training diverged: ${advice}.`);
+    const loss = metrics.loss!;
+    this.smoothed = Number.isNaN(this.smoothed) ? loss : 0.9 * this.smoothed + 0.1 * loss;
+    this.lowest = Math.min(this.lowest, this.smoothed);
+    if (++this.steps > 20 && this.smoothed > 10 * Math.max(this.lowest, 0.1)) {
+      const now = this.smoothed.toPrecision(3);
+      throw new DivergedError(
+        `Step ${step + 1}: the loss rose to ${now} from ${this.lowest.toPrecision(3)}. Training diverged: ${advice}.`,
+      );
+    }
+  }
+}
+
+const FORMAT = 'attune-checkpoint-1';
+
+/** The files of a run: `checkpoint.safetensors`, replaced atomically, and `metrics.jsonl`, one object a line. */
+class RunFolder {
+  readonly checkpointPath: string;
+  private readonly metricsPath: string;
+
+  constructor(
+    dir: string,
+    private readonly fingerprint: string,
+  ) {
+    this.checkpointPath = join(dir, 'checkpoint.safetensors');
+    this.metricsPath = join(dir, 'metrics.jsonl');
+  }
+
+  async save({
+    state,
+    step,
+    best,
+  }: {
+    state: TrainState;
+    step: number;
+    best: Best | undefined;
+  }): Promise<void> {
+    const tensors: Values = {};
+    const put = (kind: string, values: Values) => {
+      for (const [name, value] of Object.entries(values)) tensors[`${kind}/${name}`] = value;
+    };
+    put('param', state.params);
+    put('optimizer', state.optimizer);
+    if (best) put('best', best.params);
+    await writeSafetensors(this.checkpointPath, tensors, {
+      format: FORMAT,
+      fingerprint: this.fingerprint,
+      step: String(step),
+      ...(best && { best: JSON.stringify({ value: best.value, step: best.step, stale: best.stale }) }),
+    });
+  }
+
+  async load(): Promise<{ state: TrainState; step: number; best: Best | undefined } | undefined> {
+    const exists = await readFile(this.checkpointPath, { flag: 'r' }).then(
+      () => true,
+      (error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return false;
+        throw error;
+      },
+    );
+    if (!exists) return undefined;
+    const file = await readSafetensors(this.checkpointPath);
+    const { format, fingerprint, step, best } = file.metadata;
+    if (format !== FORMAT) throw new Error(`${this.checkpointPath} is not a checkpoint of this program`);
+    if (fingerprint !== this.fingerprint) {
+      throw new Error(
+        `${this.checkpointPath} belongs to a run with other settings; resume with the same settings, or choose ` +
+          `another folder.\n  checkpoint: ${fingerprint}\n  this run:   ${this.fingerprint}`,
+      );
+    }
+    const values: Record<string, Values> = { param: {}, optimizer: {}, best: {} };
+    for (const key of file.names()) {
+      const slash = key.indexOf('/');
+      values[key.slice(0, slash)]![key.slice(slash + 1)] = await file.get(key)!.load();
+    }
+    return {
+      state: { params: values.param!, optimizer: values.optimizer! },
+      step: Number(step),
+      best: best === undefined ? undefined : { params: values.best!, ...JSON.parse(best) },
+    };
+  }
+
+  /** The metric lines up to `step`: those behind the checkpoint will be written again. */
+  async keepMetrics(step: number): Promise<string[]> {
+    const text = step === 0 ? '' : await readFile(this.metricsPath, 'utf8').catch(() => '');
+    return text.split('\n').filter((line) => line !== '' && JSON.parse(line).step <= step);
+  }
+
+  writeMetrics(lines: readonly string[]): Promise<void> {
+    return writeAtomic(this.metricsPath, [`${lines.join('\n')}\n`]);
+  }
+}
