@@ -63,9 +63,7 @@ describe('random resized crop', () => {
       new Random(7),
     );
     expect([made.width, made.height]).toEqual([9, 6]);
-    // cropping first differs only where the filter would look past the window's edge
-    const close = resize(crop(image, window), 9, 6, 'bicubic');
-    expect(made.data.length).toBe(close.data.length);
+    expect(made.data).toEqual(resize(crop(image, window), 9, 6, 'bicubic').data);
     const whole = randomResizedCrop(8, { scale: [1, 1], ratio: [1, 1] })(noise(13, 13), new Random(1));
     expect(whole.data).toEqual(resize(noise(13, 13), 8, 8, 'bicubic').data);
   });

@@ -4,7 +4,7 @@
  */
 import type { Random } from '../runtime/random.ts';
 import type { Pixels } from './dataset.ts';
-import { type Resampling, resize, type Window } from './resize.ts';
+import { crop, type Resampling, resize, type Window } from './resize.ts';
 
 /** A random change; it returns a new picture or the one it got. */
 export type Augmentation = (image: Pixels, random: Random) => Pixels;
@@ -62,9 +62,12 @@ export function randomResizedCrop(
 ): Augmentation {
   const { height, width } = typeof size === 'number' ? { height: size, width: size } : size;
   return (image, random) =>
-    resize(image, width, height, resampling, {
-      box: cropWindow(image.width, image.height, scale, ratio, random),
-    });
+    resize(
+      crop(image, cropWindow(image.width, image.height, scale, ratio, random)),
+      width,
+      height,
+      resampling,
+    );
 }
 
 /** Left and right swapped, with this probability. */

@@ -1,6 +1,6 @@
 /** From a list of labelled image files to checked, split data: what folders and manifests have in common. */
 import { createHash } from 'node:crypto';
-import { open, readFile } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
 import { Random } from '../runtime/random.ts';
 import type { Dataset, Example } from './dataset.ts';
 import { type DecodeOptions, decodeImage, sniffImage } from './decode.ts';
@@ -62,11 +62,12 @@ export interface LabelledFile {
 /** Orders by code units: the same on every machine, whatever its language. */
 export const byCode = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** "a", "b" and 3 more. */
-export function listed(names: readonly string[], max = 5): string {
+/** "a, b and 3 more". */
+export function listed(names: readonly string[], max = 5, separator = ', '): string {
   const rest = names.length - max;
-  return names.slice(0, max).join(', ') + (rest > 0 ? ` and ${rest} more` : '');
+  return names.slice(0, max).join(separator) + (rest > 0 ? ` and ${rest} more` : '');
 }
+const quoted = (names: readonly string[]) => listed(names.map((s) => `"${s}"`));
 
 async function readHead(path: string): Promise<Uint8Array> {
   const file = await open(path);
@@ -111,18 +112,17 @@ export async function assemble(
   if (bad.length && onBadImage === 'error') {
     throw new Error(
       `${bad.length} of ${files.length} images in ${name} cannot be read (repair or remove them, or skip them with --on-bad-image skip):\n  ` +
-        listed(bad).replaceAll(', cannot', ',\n  cannot'),
+        listed(bad, 5, '\n  '),
     );
   }
   if (bad.length) warnings.push(`skipped ${bad.length} unreadable images: ${listed(bad)}`);
   const good = files.filter((_, i) => !faults[i]).sort((a, b) => byCode(a.id, b.id));
 
   const sources = [...new Set(files.map((f) => f.label))].sort(byCode);
-  const empty = sources.filter((label) => !good.some((f) => f.label === label));
+  const readable = new Set(good.map((f) => f.label));
+  const empty = sources.filter((label) => !readable.has(label));
   if (empty.length) {
-    throw new Error(
-      `no readable image in class ${listed(empty.map((s) => `"${s}"`))} of ${name}: add images or remove it`,
-    );
+    throw new Error(`no readable image in class ${quoted(empty)} of ${name}: add images or remove it`);
   }
   if (sources.length < 2) {
     throw new Error(
@@ -172,18 +172,21 @@ export async function assemble(
       ),
   });
   const data = { train: part('train'), val: part('val'), test: part('test') };
-  const has = (split: SplitName, label: number) => data[split].examples.some((e) => e.label === label);
-  const untrained = sources.filter((_, i) => !has('train', i));
+  const without = (split: SplitName) => {
+    const there = new Set(data[split].examples.map((e) => e.label));
+    return sources.filter((_, label) => !there.has(label));
+  };
+  const untrained = without('train');
   if (untrained.length) {
     throw new Error(
-      `no training image in class ${listed(untrained.map((s) => `"${s}"`))} of ${name}: every class needs some in train`,
+      `no training image in class ${quoted(untrained)} of ${name}: every class needs some in train`,
     );
   }
-  const untested = sources.filter((_, i) => !has('test', i));
+  const untested = without('test');
   if (untested.length === sources.length) {
     throw new Error(`${name} has no image left to test on: give each class at least two images`);
   }
-  if (untested.length) warnings.push(`no test image in class ${listed(untested.map((s) => `"${s}"`))}`);
+  if (untested.length) warnings.push(`no test image in class ${quoted(untested)}`);
   const given = [...new Set(good.flatMap((f) => f.split ?? []))].sort(byCode);
   return {
     ...data,
@@ -194,14 +197,7 @@ export async function assemble(
 
 /** Groups of byte-identical files. Only files of equal length are read. */
 async function findCopies(files: readonly LabelledFile[]): Promise<LabelledFile[][]> {
-  const lengths = await mapParallel(files, async (f) => {
-    const file = await open(f.path);
-    try {
-      return (await file.stat()).size;
-    } finally {
-      await file.close();
-    }
-  });
+  const lengths = await mapParallel(files, async (f) => (await stat(f.path)).size);
   const seen = new Map<number, number>();
   for (const n of lengths) seen.set(n, (seen.get(n) ?? 0) + 1);
   const suspects = files.filter((_, i) => seen.get(lengths[i]!)! > 1);

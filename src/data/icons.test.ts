@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { byClass, type Dataset } from './dataset.ts';
 import { domainOf, familyOf, heldOutFamilies, roleOf } from './icons/families.ts';
 import { parseIconName } from './icons/names.ts';
@@ -225,6 +225,20 @@ describe('icons', () => {
     expect(unseen.classes.filter((c) => commonByLabel.has(c))).toEqual([]);
     expect(unseen.examples.every((e) => heldOutFamilies.has(family(e.id)))).toBe(true);
     await expect(icons({ split: 'train', task: 'unseen' })).rejects.toThrow(/no split 'train'/);
+  });
+
+  it('names the package to install where it is missing', async () => {
+    vi.resetModules();
+    vi.doMock('node:module', () => ({
+      createRequire: () => ({
+        resolve: () => {
+          throw new Error('Cannot find module');
+        },
+      }),
+    }));
+    const { icons: without } = await import('./icons.ts');
+    await expect(without({ split: 'test' })).rejects.toThrow(/npm install @iconify\/json/);
+    vi.doUnmock('node:module');
   });
 
   it('reads from the cache the second time', async () => {

@@ -177,7 +177,7 @@ async function readSets(
   return all;
 }
 
-/** Labels of enough sets and families, without those that are numbers or variants of people's skin. */
+/** Labels that enough sets and families have. */
 function frequentLabels(candidates: readonly Candidate[]): Set<string> {
   const where = new Map<string, { sets: Set<string>; families: Set<string> }>();
   for (const c of candidates) {
@@ -188,11 +188,12 @@ function frequentLabels(candidates: readonly Candidate[]): Set<string> {
   }
   return new Set(
     [...where]
-      .filter(([label, w]) => w.sets.size >= minSets && w.families.size >= minFamilies && isUsable(label))
+      .filter(([, w]) => w.sets.size >= minSets && w.families.size >= minFamilies)
       .map(([label]) => label),
   );
 }
 
+/** No numbers, symbols, single letters or variants of people's skin. */
 const isUsable = (label: string) =>
   /^[a-z0-9 ]{2,40}$/.test(label) &&
   /[a-z]{2}/.test(label) &&
@@ -373,7 +374,7 @@ async function openCorpus(
  * Built-in icons as a data set of 48×48 RGB pictures on white.
  *
  * The first call renders them and keeps them in the cache folder (`ATTUNE_CACHE`, else `~/.cache/attune`): a few
- * seconds for the default task, some minutes for `pretrain`.
+ * seconds for the default task, a minute or two for `pretrain`.
  * @throws where the package `@iconify/json` is missing, the cache folder cannot be written, or the split is empty.
  */
 export async function icons({ split, task = 'common', domains, onProgress }: IconOptions): Promise<Dataset> {

@@ -96,9 +96,7 @@ export function imageProcessor(config: unknown = {}): ImageProcessor {
       width: Math.min(out.width, size.width),
       height: Math.min(out.height, size.height),
     };
-    const part = c.do_resize
-      ? resize(image, size.width, size.height, method, { window })
-      : crop(image, window);
+    const part = c.do_resize ? resize(image, size.width, size.height, method, window) : crop(image, window);
     return left < 0 || top < 0 ? place(part, out, Math.max(0, -left), Math.max(0, -top)) : part;
   }
 

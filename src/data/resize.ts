@@ -62,17 +62,9 @@ interface Axis {
   readonly stride: number;
 }
 
-/** Fixed-point weights for outputs `from` … `from + n`. */
-function axis(
-  filter: Filter,
-  source: number,
-  target: number,
-  from: number,
-  n: number,
-  low: number,
-  span: number,
-): Axis {
-  const scale = span / target;
+/** Fixed-point weights for outputs `from` … `from + n` of `target`. */
+function axis(filter: Filter, source: number, target: number, from: number, n: number): Axis {
+  const scale = source / target;
   const stretch = Math.max(scale, 1);
   const support = filter.support * stretch;
   const stride = Math.ceil(support) * 2 + 1;
@@ -81,7 +73,7 @@ function axis(
   const weights = new Int32Array(n * stride);
   const row = new Float64Array(stride);
   for (let i = 0; i < n; i++) {
-    const centre = low + (from + i + 0.5) * scale;
+    const centre = (from + i + 0.5) * scale;
     const first = Math.max(0, Math.trunc(centre - support + 0.5));
     const length = Math.min(source, Math.trunc(centre + support + 0.5)) - first;
     let sum = 0;
@@ -100,9 +92,10 @@ function axis(
 }
 
 /** Source indices of outputs `from` … `from + n`; Pillow adds steps up, and so lands where rounding takes it. */
-function nearest(low: number, step: number, from: number, n: number): Int32Array {
+function nearest(source: number, target: number, from: number, n: number): Int32Array {
   const out = new Int32Array(n);
-  let at = low + step * 0.5;
+  const step = source / target;
+  let at = step * 0.5;
   for (let i = 0; i < from + n; i++, at += step) if (i >= from) out[i - from] = at;
   return out;
 }
@@ -112,32 +105,32 @@ const clamp8 = (sum: number) => {
   return v < 0 ? 0 : v > 255 ? 255 : v;
 };
 
-function horizontal(src: Uint8Array, width: number, top: number, rows: number, a: Axis): Uint8Array {
+function horizontal({ data, width, height }: Pixels, a: Axis): Pixels {
   const n = a.start.length;
-  const out = new Uint8Array(n * rows * 3);
-  for (let y = 0, o = 0; y < rows; y++) {
-    const line = (y + top) * width * 3;
+  const out = new Uint8Array(n * height * 3);
+  for (let y = 0, o = 0; y < height; y++) {
     for (let x = 0; x < n; x++) {
       let r = 1 << (bits - 1);
       let g = r;
       let b = r;
-      let i = line + a.start[x]! * 3;
+      let i = (y * width + a.start[x]!) * 3;
       const end = x * a.stride + a.count[x]!;
       for (let k = x * a.stride; k < end; k++, i += 3) {
         const w = a.weights[k]!;
-        r += src[i]! * w;
-        g += src[i + 1]! * w;
-        b += src[i + 2]! * w;
+        r += data[i]! * w;
+        g += data[i + 1]! * w;
+        b += data[i + 2]! * w;
       }
       out[o++] = clamp8(r);
       out[o++] = clamp8(g);
       out[o++] = clamp8(b);
     }
   }
-  return out;
+  return { data: out, width: n, height };
 }
 
-function vertical(src: Uint8Array, width: number, top: number, a: Axis): Uint8Array {
+/** `top`: the row of the source at which `data` begins. */
+function vertical({ data, width }: Pixels, top: number, a: Axis): Pixels {
   const n = a.start.length;
   const line = width * 3;
   const out = new Uint8Array(n * line);
@@ -146,11 +139,11 @@ function vertical(src: Uint8Array, width: number, top: number, a: Axis): Uint8Ar
     const end = y * a.stride + a.count[y]!;
     for (let x = 0; x < line; x++) {
       let sum = 1 << (bits - 1);
-      for (let k = y * a.stride, i = first + x; k < end; k++, i += line) sum += src[i]! * a.weights[k]!;
+      for (let k = y * a.stride, i = first + x; k < end; k++, i += line) sum += data[i]! * a.weights[k]!;
       out[o++] = clamp8(sum);
     }
   }
-  return out;
+  return { data: out, width, height: n };
 }
 
 /** Part of a picture, copied. The window must lie inside. */
@@ -165,57 +158,42 @@ export function crop(pixels: Pixels, { left, top, width, height }: Window): Pixe
 }
 
 /**
- * `pixels` (or its part `box`, in source pixels that may be fractions) resampled to `width`×`height`, of which only
- * `window` is computed: what Pillow's `resize(…, box=box)` and a crop give, without the parts that the crop drops.
+ * `pixels` resampled to `width`×`height`, of which only `window` is computed: what Pillow's `resize` and a crop give,
+ * without the parts that the crop drops.
  */
 export function resize(
   pixels: Pixels,
   width: number,
   height: number,
   resampling: Resampling,
-  {
-    box = { left: 0, top: 0, width: pixels.width, height: pixels.height },
-    window = { left: 0, top: 0, width, height },
-  }: { box?: Window; window?: Window } = {},
+  window: Window = { left: 0, top: 0, width, height },
 ): Pixels {
   if (!(width >= 1 && height >= 1)) throw new Error(`cannot resize to ${width}×${height} pixels`);
   const filter: Filter | undefined = filters[resampling];
   if (!filter) {
     const data = new Uint8Array(window.width * window.height * 3);
-    const xs = nearest(box.left, box.width / width, window.left, window.width);
-    const ys = nearest(box.top, box.height / height, window.top, window.height);
-    for (let y = 0, o = 0; y < window.height; y++) {
-      for (let x = 0; x < window.width; x++, o += 3) {
-        const i = (ys[y]! * pixels.width + xs[x]!) * 3;
-        data[o] = pixels.data[i]!;
-        data[o + 1] = pixels.data[i + 1]!;
-        data[o + 2] = pixels.data[i + 2]!;
+    const xs = nearest(pixels.width, width, window.left, window.width);
+    const ys = nearest(pixels.height, height, window.top, window.height);
+    let o = 0;
+    for (const y of ys) {
+      for (const x of xs) {
+        const i = (y * pixels.width + x) * 3;
+        data[o++] = pixels.data[i]!;
+        data[o++] = pixels.data[i + 1]!;
+        data[o++] = pixels.data[i + 2]!;
       }
     }
     return { data, width: window.width, height: window.height };
   }
-  // Pillow leaves out the pass of a side that neither changes its length nor its place
-  const sameWidth = width === pixels.width && box.left === 0 && box.width === width;
-  const sameHeight = height === pixels.height && box.top === 0 && box.height === height;
-  const rows = sameHeight
-    ? undefined
-    : axis(filter, pixels.height, height, window.top, window.height, box.top, box.height);
+  // Pillow leaves out the pass along a side that keeps its length
+  const rows =
+    height === pixels.height ? undefined : axis(filter, pixels.height, height, window.top, window.height);
   const top = rows ? rows.start[0]! : window.top;
   const bottom = rows ? rows.start.at(-1)! + rows.count.at(-1)! : window.top + window.height;
-  const across: Pixels = sameWidth
-    ? crop(pixels, { left: window.left, top, width: window.width, height: bottom - top })
-    : {
-        data: horizontal(
-          pixels.data,
-          pixels.width,
-          top,
-          bottom - top,
-          axis(filter, pixels.width, width, window.left, window.width, box.left, box.width),
-        ),
-        width: window.width,
-        height: bottom - top,
-      };
-  return rows
-    ? { data: vertical(across.data, window.width, top, rows), width: window.width, height: window.height }
-    : across;
+  const band = { left: 0, top, width: pixels.width, height: bottom - top };
+  const across =
+    width === pixels.width
+      ? crop(pixels, { ...band, left: window.left, width: window.width })
+      : horizontal(crop(pixels, band), axis(filter, pixels.width, width, window.left, window.width));
+  return rows ? vertical(across, top, rows) : across;
 }
