@@ -57,13 +57,30 @@ export const splitHeads = (x: Tensor, heads: number): Tensor =>
 export const joinHeads = (x: Tensor): Tensor =>
   x.transpose([0, 2, 1, 3]).reshape([x.dim(0), x.dim(2), x.dim(1) * x.dim(3)]);
 
+const tanhGelu = (x: Tensor) => g.gelu(x, 'tanh');
+const relu6 = (x: Tensor) => g.clip(x, 0, 6);
+
+/** Activations under the names of Hugging Face configurations (`hidden_act`). */
 export const activations = {
-  relu: g.relu,
   gelu: (x: Tensor) => g.gelu(x),
-  gelu_new: (x: Tensor) => g.gelu(x, 'tanh'),
-  gelu_pytorch_tanh: (x: Tensor) => g.gelu(x, 'tanh'),
+  gelu_python: (x: Tensor) => g.gelu(x),
+  gelu_10: (x: Tensor) => g.clip(g.gelu(x), -10, 10),
+  gelu_new: tanhGelu,
+  gelu_fast: tanhGelu,
+  gelu_accurate: tanhGelu,
+  gelu_pytorch_tanh: tanhGelu,
+  gelu_python_tanh: tanhGelu,
   quick_gelu: g.quickGelu,
   silu: g.silu,
+  swish: g.silu,
+  mish: (x: Tensor) => x.mul(g.tanh(g.softplus(x))),
+  relu: g.relu,
+  relu2: (x: Tensor) => g.relu(x).square(),
+  relu6,
+  leaky_relu: (x: Tensor) => g.maximum(x, x.mul(0.01)),
+  hardswish: (x: Tensor) => x.mul(relu6(x.add(3))).div(6),
+  sigmoid: g.sigmoid,
   tanh: g.tanh,
+  linear: (x: Tensor) => x,
 } satisfies Record<string, (x: Tensor) => Tensor>;
 export type Activation = keyof typeof activations;
