@@ -36,17 +36,22 @@ export function parseClipConfig(json: Json): ClipConfig {
   if (json.model_type !== undefined && json.model_type !== 'clip') {
     throw new Error(`config.json describes a "${json.model_type}" model, not "clip"`);
   }
-  // Files of 2021 keep the towers under *_config_dict, which transformers lets override *_config.
-  const part = (name: string): Json => ({
-    ...(json[`${name}_config`] as Json | undefined),
-    ...(json[`${name}_config_dict`] as Json | undefined),
-  });
+  // Files of 2021 keep the towers under *_config_dict. transformers lets it override *_config altogether: what it
+  // leaves out has its default, whatever *_config says.
+  const part = (name: string): Json => (json[`${name}_config_dict`] ?? json[`${name}_config`] ?? {}) as Json;
   const text = part('text');
   const vision = part('vision');
   const number = (from: Json, where: string, key: string, fallback: number): number => {
     const value = from[key] ?? fallback;
     if (typeof value !== 'number' || !Number.isFinite(value)) {
       throw new Error(`config.json: ${where}.${key} must be a number, not ${JSON.stringify(value)}`);
+    }
+    return value;
+  };
+  const count = (from: Json, where: string, key: string, fallback: number): number => {
+    const value = number(from, where, key, fallback);
+    if (!Number.isInteger(value) || value < 1) {
+      throw new Error(`config.json: ${where}.${key} must be a positive whole number, not ${value}`);
     }
     return value;
   };
@@ -57,10 +62,10 @@ export function parseClipConfig(json: Json): ClipConfig {
       throw new Error(`config.json: unknown activation ${where}.hidden_act "${activation}"${near}`);
     }
     const tower = {
-      width: number(from, where, 'hidden_size', width),
-      layers: number(from, where, 'num_hidden_layers', 12),
-      heads: number(from, where, 'num_attention_heads', heads),
-      mlpWidth: number(from, where, 'intermediate_size', mlp),
+      width: count(from, where, 'hidden_size', width),
+      layers: count(from, where, 'num_hidden_layers', 12),
+      heads: count(from, where, 'num_attention_heads', heads),
+      mlpWidth: count(from, where, 'intermediate_size', mlp),
       activation: activation as Activation,
       eps: number(from, where, 'layer_norm_eps', 1e-5),
     };
@@ -72,19 +77,19 @@ export function parseClipConfig(json: Json): ClipConfig {
     return tower;
   };
   return {
-    projection: number(json, 'config', 'projection_dim', 512),
+    projection: count(json, 'config', 'projection_dim', 512),
     logitScaleInit: number(json, 'config', 'logit_scale_init_value', 2.6592),
     text: {
       ...tower(text, 'text_config', 512, 8, 2048),
-      vocabulary: number(text, 'text_config', 'vocab_size', 49408),
-      context: number(text, 'text_config', 'max_position_embeddings', 77),
+      vocabulary: count(text, 'text_config', 'vocab_size', 49408),
+      context: count(text, 'text_config', 'max_position_embeddings', 77),
       eosToken: number(text, 'text_config', 'eos_token_id', 49407),
     },
     vision: {
       ...tower(vision, 'vision_config', 768, 12, 3072),
-      imageSize: number(vision, 'vision_config', 'image_size', 224),
-      patchSize: number(vision, 'vision_config', 'patch_size', 32),
-      channels: number(vision, 'vision_config', 'num_channels', 3),
+      imageSize: count(vision, 'vision_config', 'image_size', 224),
+      patchSize: count(vision, 'vision_config', 'patch_size', 32),
+      channels: count(vision, 'vision_config', 'num_channels', 3),
     },
   };
 }
