@@ -5,4 +5,5 @@ export { type EncodedModel, type EncodeOptions, encodeOnnx } from './onnx/encode
 export * from './ops/index.ts';
 export { print } from './print.ts';
 export type { OpName, TensorType } from './rule.ts';
+export { simplify } from './simplify.ts';
 export { constant, constantNumber, input, type Node, type Operand, Tensor, weight } from './tensor.ts';

@@ -5,6 +5,8 @@ import {
   type Shape,
   sizeOf,
   type TypedArray,
+  toFloat16,
+  toFloat32,
   type Weight,
 } from './host.ts';
 import * as ops from './ops/index.ts';
@@ -105,6 +107,7 @@ function scalarOf(value: number, dtype: DType): HostTensor {
   if (dtype === 'float64') return one(Float64Array.of(value));
   if (dtype === 'int64') return one(BigInt64Array.of(BigInt(value)));
   if (dtype === 'int32') return one(Int32Array.of(value));
+  if (dtype === 'float16') return toFloat16(f32([value], []));
   if (dtype === 'bool') return one(Uint8Array.of(value ? 1 : 0));
   throw new Error(`A ${dtype} scalar constant needs a host tensor, not the number ${value}`);
 }
@@ -115,7 +118,8 @@ export const weight = (w: Weight): Tensor => apply('weight', [], { weight: w });
 /** The number that a constant tensor holds in every place, if it is one. */
 export function constantNumber(t: Tensor): number | undefined {
   if (t.node.op !== 'constant') return undefined;
-  const { data } = (t.node as Node<'constant'>).attrs.value;
-  const first = data[0];
-  return data.length === 1 ? Number(first) : undefined;
+  const { value } = (t.node as Node<'constant'>).attrs;
+  if (value.data.length !== 1) return undefined;
+  const bits = value.dtype === 'float16' || value.dtype === 'bfloat16';
+  return Number(bits ? toFloat32(value).data[0] : value.data[0]);
 }

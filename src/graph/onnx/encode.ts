@@ -2,6 +2,7 @@ import { nodesOf } from '../grad.ts';
 import { bytesOf, type DType, type HostTensor, i64, type Shape, sizeOf, type Weight } from '../host.ts';
 import { onnxTypes, rules } from '../ops/index.ts';
 import type { Emitter, OnnxAttr } from '../rule.ts';
+import { simplify } from '../simplify.ts';
 import { constant, type Node, type Tensor } from '../tensor.ts';
 import { ProtoWriter } from './proto.ts';
 
@@ -33,7 +34,8 @@ export async function encodeOnnx(
   outputs: Record<string, Tensor>,
   options: EncodeOptions = {},
 ): Promise<EncodedModel> {
-  const nodes = nodesOf(Object.values(outputs));
+  const simple = Object.entries(simplify(outputs));
+  const nodes = nodesOf(simple.map(([, t]) => t));
   const inputs = new Map<string, { name: string; shape: Shape; dtype: DType }>();
   const graph = new ProtoWriter();
   const initializers = new Map<string, string>();
@@ -44,7 +46,7 @@ export async function encodeOnnx(
   const addInitializer = (key: string, write: (name: string) => ProtoWriter): string => {
     let name = initializers.get(key);
     if (!name) {
-      name = `c${initializers.size}`;
+      name = `%c${initializers.size}`;
       initializers.set(key, name);
       graph.message(5, write(name));
     }
@@ -53,6 +55,7 @@ export async function encodeOnnx(
   const leaf = (node: Node): string => {
     if (node.op === 'input') {
       const { name, shape, dtype } = (node as Node<'input'>).attrs;
+      requireName(name);
       const known = inputs.get(name);
       if (known && (known.dtype !== dtype || String(known.shape) !== String(shape))) {
         throw new Error(`Two inputs are named "${name}" but differ: [${known.shape}] and [${shape}]`);
@@ -71,10 +74,14 @@ export async function encodeOnnx(
   const emitter: Emitter = {
     node(type, ins, attrs = {}, { outputs: n = 1, domain = '' } = {}) {
       // Equal nodes are one node: gradients repeat forward expressions.
-      const key = `${type}(${ins.join(',')})${JSON.stringify(attrs)}`;
+      const key = JSON.stringify([
+        type,
+        ins,
+        Object.entries(attrs).map(([name, v]) => [name, attributeKey(v)]),
+      ]);
       const known = emitted.get(key);
       if (known) return known;
-      const outs = Array.from({ length: n }, (_, i) => `v${count}${i ? `_${i}` : ''}`);
+      const outs = Array.from({ length: n }, (_, i) => `%${count}${i ? `.${i}` : ''}`);
       const node = new ProtoWriter();
       for (const name of ins) node.string(1, name);
       for (const name of outs) node.string(2, name);
@@ -111,7 +118,11 @@ export async function encodeOnnx(
     });
   }
   const types: EncodedModel['outputs'] = [];
-  for (const [name, t] of Object.entries(outputs)) {
+  for (const [name, t] of simple) {
+    requireName(name);
+    if (inputs.has(name)) {
+      throw new Error(`"${name}" names an input and an output; ONNX has one name space: rename the output`);
+    }
     // Outputs get the caller's names; an output may also be an input or stand twice.
     graph.message(1, new ProtoWriter().string(1, names.get(t)!).string(2, name).string(4, 'Identity'));
     types.push({ name, shape: t.shape, dtype: t.dtype });
@@ -134,11 +145,24 @@ export async function encodeOnnx(
   return { bytes: model.finish(), inputs: [...inputs.values()], outputs: types };
 }
 
+/** Names of our own values begin with a %, as they are printed; so no name of the caller's can be one of them. */
+function requireName(name: string): void {
+  if (name === '' || name.startsWith('%')) {
+    throw new Error(`"${name}" cannot name an input or output: names are not empty and do not begin with %`);
+  }
+}
+
+/** Numbers that JSON has no text for stay apart. */
+const attributeKey = (value: OnnxAttr): unknown =>
+  typeof value === 'object' && 'float' in value
+    ? `float ${Object.is(value.float, -0) ? '-0' : value.float}`
+    : value;
+
 let anonymous = 0;
 /** Small constants are shared by content; large ones only with themselves. */
 const constantKey = (value: HostTensor): string =>
   value.data.length <= 64
-    ? `constant ${value.dtype}[${value.shape}] ${value.data}${Object.is(value.data[0], -0) ? '-' : ''}`
+    ? `constant ${value.dtype}[${value.shape}] ${bytesOf(value)}`
     : `constant #${anonymous++}`;
 
 function attributeProto(name: string, value: OnnxAttr): ProtoWriter {

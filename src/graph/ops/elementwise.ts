@@ -266,7 +266,7 @@ export const not = (a: Tensor): Tensor => apply('not', [a], {});
 export const where = (condition: Tensor, a: Operand, b: Operand): Tensor =>
   apply('where', [condition, ...operands(a, b)], {});
 
-export const neg = (x: Tensor): Tensor => (x.node.op === 'neg' ? x.node.inputs[0]! : apply('neg', [x], {}));
+export const neg = (x: Tensor): Tensor => apply('neg', [x], {});
 export const abs = (x: Tensor): Tensor => apply('abs', [x], {});
 export const sign = (x: Tensor): Tensor => apply('sign', [x], {});
 export const exp = (x: Tensor): Tensor => apply('exp', [x], {});

@@ -103,7 +103,6 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   const known = shape.reduce((n, d) => (d === -1 ? n : n * d), 1);
   const full = shape.map((d) => (d === -1 ? x.size / known : d));
   if (sameShape(x.shape, full)) return x;
-  if (x.node.op === 'reshape') return reshape(x.node.inputs[0]!, full);
   if (x.node.op === 'constant' && sizeOf(full) === x.size) {
     return constant({ ...(x.node as Node<'constant'>).attrs.value, shape: full });
   }
@@ -114,13 +113,6 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
 export function transpose(x: Tensor, perm?: readonly number[]): Tensor {
   const order = perm ?? [...x.shape.keys()].map((i) => (i < x.rank - 2 ? i : 2 * x.rank - 3 - i));
   if (order.every((p, i) => p === i)) return x;
-  if (x.node.op === 'transpose') {
-    const inner = (x.node as Node<'transpose'>).attrs.perm;
-    return transpose(
-      x.node.inputs[0]!,
-      order.map((p) => inner[p]!),
-    );
-  }
   return apply('transpose', [x], { perm: order });
 }
 
