@@ -20,6 +20,9 @@ type Feeds = Record<string, HostTensor>;
 
 /** A compiled graph: named host tensors in, named host tensors out. */
 export class Program<Name extends string = string> {
+  /** Settled when no run is under way. */
+  private running: Promise<unknown> = Promise.resolve();
+
   constructor(
     private session: Ort.InferenceSession | undefined,
     private readonly ort: typeof Ort,
@@ -28,7 +31,13 @@ export class Program<Name extends string = string> {
     readonly outputs: ReadonlyMap<string, TensorType>,
   ) {}
 
-  /** Runs once. Every input must be given with its exact shape and dtype; unknown names are errors. */
+  /**
+   * Runs once. Every input must be given with its exact shape and dtype; unknown names are errors.
+   *
+   * The promise hides no thread: in Node the run begins at the next turn of the event loop and blocks it until it
+   * is done, although ONNX Runtime's own threads share the work. A server or a user interface that must stay
+   * responsive runs programs in a worker.
+   */
   async run(feeds: Feeds): Promise<Record<Name, HostTensor>> {
     if (!this.session) throw new Error(`${this.name}: the program was released`);
     const tensors: Record<string, Ort.Tensor> = {};
@@ -47,7 +56,11 @@ export class Program<Name extends string = string> {
         throw new Error(`${this.name}: no input "${name}"; inputs are ${[...this.inputs.keys()].join(', ')}`);
       }
     }
-    const results = await this.session.run(tensors);
+    const run = this.session.run(tensors, { logSeverityLevel: SILENT });
+    this.running = Promise.allSettled([this.running, run]);
+    const results = await run.catch((error) => {
+      throw named(this.name, error);
+    });
     const out: Record<string, HostTensor> = {};
     for (const [name, { dtype, shape }] of this.outputs) {
       const data = results[name]!.data as HostTensor['data'];
@@ -56,13 +69,20 @@ export class Program<Name extends string = string> {
     return out as Record<Name, HostTensor>;
   }
 
-  /** Frees the session's memory; the program cannot run afterwards. */
+  /** Frees the session's memory once runs under way are done; the program cannot run afterwards. */
   async release(): Promise<void> {
     const session = this.session;
     this.session = undefined;
+    await this.running;
     await session?.release();
   }
 }
+
+/** ONNX Runtime's failures are thrown; it need not print them as well. */
+const SILENT = 4;
+
+const named = (name: string, error: unknown): Error =>
+  new Error(`${name}: ${error instanceof Error ? error.message.trim() : error}`, { cause: error });
 
 const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((n, i) => n === b[i]);
 
@@ -74,11 +94,12 @@ export async function compile<Name extends string>(
   outputs: Record<Name, Tensor>,
   options: CompileOptions = {},
 ): Promise<Program<Name>> {
+  const { name = 'program' } = options;
   const ort = await loadOrt();
   const model = await encodeOnnx(outputs);
   const session = await ort.InferenceSession.create(model.bytes, {
     ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
-    logSeverityLevel: 3,
+    logSeverityLevel: SILENT,
     extra: {
       session: {
         // Weight locations are absolute paths; ONNX Runtime wants them relative to a folder.
@@ -86,8 +107,10 @@ export async function compile<Name extends string>(
         set_denormal_as_zero: '1',
       },
     },
+  }).catch((error) => {
+    throw named(`${name} cannot be loaded`, error);
   });
   const types = (list: { name: string; shape: Shape; dtype: TensorType['dtype'] }[]) =>
     new Map(list.map(({ name, shape, dtype }) => [name, { shape, dtype }]));
-  return new Program(session, ort, options.name ?? 'program', types(model.inputs), types(model.outputs));
+  return new Program(session, ort, name, types(model.inputs), types(model.outputs));
 }
