@@ -7,19 +7,19 @@ import type { Random } from '../../runtime/index.ts';
  */
 export function augmentDrawing(image: Pixels, random: Random): Pixels {
   let out = image;
-  if (random.next() < 0.8) out = place(out, random);
-  if (random.next() < 0.25) out = restroke(out, random.next() < 0.5);
-  if (random.next() < 0.3) out = recolour(out, random, random.next() < 0.5);
+  if (random.next() < 0.5) out = place(out, random);
+  if (random.next() < 0.15) out = restroke(out, random.next() < 0.5);
+  if (random.next() < 0.15) out = recolour(out, random, random.next() < 0.5);
   return out;
 }
 
-/** Scales by 0.75 to 1.15, turns by up to 8 degrees and shifts by up to a tenth; bilinear, white around. */
+/** Scales by 0.8 to 1.1, turns by up to 5 degrees and shifts by up to a twentieth; bilinear, white around. */
 function place({ data, width, height }: Pixels, random: Random): Pixels {
-  const scale = 1 / random.uniform(0.75, 1.15);
-  const angle = (random.uniform(-8, 8) * Math.PI) / 180;
+  const scale = 1 / random.uniform(0.8, 1.1);
+  const angle = (random.uniform(-5, 5) * Math.PI) / 180;
   const [cos, sin] = [Math.cos(angle) * scale, Math.sin(angle) * scale];
-  const dx = random.uniform(-0.1, 0.1) * width;
-  const dy = random.uniform(-0.1, 0.1) * height;
+  const dx = random.uniform(-0.05, 0.05) * width;
+  const dy = random.uniform(-0.05, 0.05) * height;
   const [cx, cy] = [(width - 1) / 2, (height - 1) / 2];
   const out = new Uint8Array(data.length).fill(255);
   for (let y = 0; y < height; y++) {

@@ -1,23 +1,26 @@
 import type { Random } from '../../runtime/index.ts';
 
-/** Captions of several lengths, so that every text position is trained. `{}` is the name, `{style}` how it is drawn. */
-export const captionTemplates = [
-  '{}',
-  '{}.',
-  'a {} icon',
-  'an icon of a {}',
-  'a photo of a {}.',
+/** Short captions, in which the name is most of the sentence. `{}` is the name. */
+const short = ['{}', '{}.', 'a {} icon', 'an icon of a {}', 'a photo of a {}.'];
+/** Longer ones, so that later text positions are trained too. `{style}` says how the set draws. */
+const long = [
   'a drawing of a {}',
-  'the {} symbol',
   'a {style} icon of a {}',
   'a {style} drawing of the {} symbol',
   'a simple {style} pictogram that shows a {} on a white background',
   'this is a small and clean {style} icon for a user interface, and what it shows is a {}',
   'one of many icons in a set that was drawn in the {style} style; the name of this icon is {}',
-] as const;
+];
+export const captionTemplates: readonly string[] = [...short, ...long];
 
-/** A caption for `name`, drawn from the templates. */
-export function caption(name: string, style: string, random: Random): string {
-  const template = captionTemplates[random.int(captionTemplates.length)]!;
-  return template.replace('{style}', style).replace('{}', name);
+/**
+ * The template of a step, short ones two times in three. All captions of a step share it, so that nothing but names
+ * (and styles) tells them apart.
+ */
+export function drawTemplate(random: Random): string {
+  const from = random.next() < 2 / 3 ? short : long;
+  return from[random.int(from.length)]!;
 }
+
+export const caption = (template: string, name: string, style: string): string =>
+  template.replace('{style}', style).replace('{}', name);

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type Dataset, icons, imageProcessor } from '../../data/index.ts';
+import { byClass, type Dataset, icons, imageProcessor, subsetClasses } from '../../data/index.ts';
 import {
   equal,
   type HostTensor,
@@ -33,11 +33,12 @@ import { adamw, chain, clipByGlobalNorm, cosine } from '../../nn/index.ts';
 import { Random } from '../../runtime/index.ts';
 import { batchOf, type TrainEvent, TrainStep, train, type Values } from '../../train/index.ts';
 import { augmentDrawing } from './augment.ts';
-import { caption, captionTemplates } from './captions.ts';
+import { caption, captionTemplates, drawTemplate } from './captions.ts';
 
 /** What `recipe.json` of a zoo model may set. */
 export const clipRecipe = z.strictObject({
   seed: z.int().default(1),
+  minDrawings: z.int().positive().describe('names with fewer drawings are left out'),
   steps: z.int().positive().describe('training steps'),
   batch: z.int().positive().describe('images a step'),
   extraCaptions: z.int().nonnegative().describe('further captions a step, as negatives for the images'),
@@ -93,7 +94,11 @@ const imageSettings = (size: number) => ({
  */
 export async function* pretrainClip(options: PretrainOptions): AsyncGenerator<TrainEvent, void> {
   const { recipe: r, dir } = options;
-  const data = await icons({ split: 'pretrain', ...(options.onRender && { onProgress: options.onRender }) });
+  const all = await icons({ split: 'pretrain', ...(options.onRender && { onProgress: options.onRender }) });
+  const frequent = byClass(all).flatMap((drawings, label) =>
+    drawings.length >= r.minDrawings ? [label] : [],
+  );
+  const data = subsetClasses(all, frequent);
   const texts = data.classes.flatMap((name) => captionTemplates.map((t) => t.replace('{}', name)));
   const vocabulary = trainBpe(texts, { vocabSize: r.vocabulary });
   const tokenizer = clipTokenizer(vocabulary);
@@ -209,8 +214,9 @@ function batches(data: Dataset, r: ClipRecipe, tokenizer: Tokenizer): (step: num
       () => data.examples[random.int(data.examples.length)]!,
     );
     const captioned = [...examples, ...others];
+    const template = drawTemplate(random);
     const texts = captioned.map((e) =>
-      caption(data.classes[e.label]!, styles[e.domain as keyof typeof styles] ?? 'plain', random),
+      caption(template, data.classes[e.label]!, styles[e.domain as keyof typeof styles] ?? 'plain'),
     );
     return {
       pixels: processor.batch(images),
