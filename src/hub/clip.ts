@@ -30,18 +30,23 @@ export interface ClipModel {
 /** Buffers that old checkpoints store though they are no weights. */
 const buffers = /(^|\.)position_ids$/;
 
+export interface ClipOptions extends ResolveOptions {
+  /** Is told of weights that the model does not read, which are an error otherwise. */
+  readonly onUnusedWeights?: (message: string) => void;
+}
+
 /**
  * Loads a CLIP from `zoo:NAME`, a folder in the layout of Hugging Face, or the Hub. Only headers of the weights are
  * read. Throws when the weights and config.json do not belong together: a missing, unknown or misshapen weight is
  * named.
  */
-export async function loadClip(spec: string, options: ResolveOptions = {}): Promise<ClipModel> {
+export async function loadClip(spec: string, options: ClipOptions = {}): Promise<ClipModel> {
   const folder = await resolveFolder(spec, options);
   const json = await readJson(join(folder, 'config.json'));
   if (!json) throw new Error(`${folder} has no config.json`);
   const config = parseClipConfig(json);
   const weights = await readSafetensors(folder);
-  checkWeights(weights, config);
+  checkWeights(weights, config, options.onUnusedWeights);
   const tokenizer = await loadTokenizer(folder);
   if (tokenizer.vocabSize > config.text.vocabulary) {
     throw new Error(
@@ -58,7 +63,11 @@ export async function loadClip(spec: string, options: ResolveOptions = {}): Prom
 }
 
 /** Traces both towers once: every weight of the file must be read, with the shape that the configuration gives. */
-function checkWeights(weights: WeightSource, config: ClipConfig): void {
+function checkWeights(
+  weights: WeightSource,
+  config: ClipConfig,
+  onUnused: ClipOptions['onUnusedWeights'],
+): void {
   const { imageSize, channels } = config.vision;
   const read = trace('scratch', (s) => {
     logitScale(s, config);
@@ -66,8 +75,16 @@ function checkWeights(weights: WeightSource, config: ClipConfig): void {
     visionTower(s, input('pixels', [1, channels, imageSize, imageSize]), config);
   });
   const stored = weights.names().filter((name) => !buffers.test(name));
-  const { message } = matchKeys([...read.weights], stored);
-  if (message) throw new Error(`${weights.label} does not fit config.json: ${message}`);
+  const { missing, unknown, message } = matchKeys([...read.weights], stored);
+  if (missing.length || (unknown.length && !onUnused)) {
+    const why = message.replaceAll('\n', '; ');
+    const way = missing.length ? '' : ' (--allow-unused-weights loads the model without them)';
+    throw new Error(`${weights.label} does not fit config.json: ${why}${way}`);
+  }
+  if (unknown.length)
+    onUnused?.(
+      `${weights.label} holds weights that the model does not read: ${message.replaceAll('\n', '; ')}`,
+    );
   for (const { name, shape } of read.params) {
     const got = weights.get(name)!.shape;
     if (String(got) !== String(shape)) {

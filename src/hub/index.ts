@@ -2,7 +2,7 @@
 export { type AdapterFiles, type KeyMatch, loadAdapter, matchKeys, saveAdapter } from './adapter.ts';
 export { writeAtomic } from './atomic.ts';
 export { trainBpe, writeClipTokenizer } from './bpe.ts';
-export { type ClipModel, loadClip } from './clip.ts';
+export { type ClipModel, type ClipOptions, loadClip } from './clip.ts';
 export type { AddedToken, BpeVocabulary, SpecialTokens } from './clip-tokenizer.ts';
 export { type Progress, type ResolveOptions, resolveFolder } from './hub.ts';
 export { type JsonObject, readJson } from './json.ts';
