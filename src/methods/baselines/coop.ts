@@ -158,7 +158,7 @@ async function views({ features, model, seed }: TuneTask, data: Dataset, count: 
   for (let v = 0; v < count; v++) {
     const examples = data.examples.map((e) => ({
       ...e,
-      id: `${e.id} view ${v}`,
+      id: `${e.id} view ${v} of seed ${seed}`,
       image: async () => transform(await e.image(), new Random(seed, 'view', v, e.id)),
     }));
     out.push(await features.of({ ...data, examples }));
