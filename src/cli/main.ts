@@ -1,0 +1,24 @@
+#!/usr/bin/env node
+import { run } from './cli.ts';
+
+const interrupt = new AbortController();
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  process.on(signal, () => {
+    if (interrupt.signal.aborted) process.exit(code);
+    process.stderr.write('\nattune: stopping after this step (once more: at once)\n');
+    interrupt.abort();
+  });
+}
+// A reader that has seen enough, such as `head`.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+process.exitCode = await run(process.argv.slice(2), {
+  out: (text) => process.stdout.write(text),
+  err: (text) => process.stderr.write(text),
+  tty: process.stderr.isTTY ?? false,
+  signal: interrupt.signal,
+});

@@ -1,0 +1,409 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { basename, extname, join, resolve } from 'node:path';
+import {
+  builtInData,
+  type DataSplits,
+  type Dataset,
+  fewShot,
+  fewShotVal,
+  openData,
+  templateFor,
+} from '../../data/index.ts';
+import {
+  type ClipModel,
+  type JsonObject,
+  loadClip,
+  readJson,
+  saveAdapter,
+  writeAtomic,
+} from '../../hub/index.ts';
+import type { TrainEvent } from '../../train/index.ts';
+import { zeroShot } from '../baselines/zero-shot.ts';
+import { findMethod } from '../index.ts';
+import { evaluate } from './evaluate.ts';
+import { EventQueue } from './events.ts';
+import { exportClassifier } from './export.ts';
+import { ImageFeatures } from './features.ts';
+import { weightsDigest } from './saved.ts';
+import type { Adapter } from './task.ts';
+
+export const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
+
+/** All that decides the result of a run. */
+export interface RunSettings {
+  /** `zoo:NAME`, a folder, or `owner/name` of the Hub. */
+  readonly model: string;
+  readonly method: string;
+  readonly options: JsonObject;
+  /** `icons`, an image folder or a manifest. */
+  readonly data: string;
+  readonly shots: number;
+  readonly seed: number;
+  /** Default: the one of the data set. */
+  readonly template?: string;
+  readonly allowFewer?: boolean;
+  readonly onBadImage?: 'error' | 'skip';
+  readonly allowUnusedWeights?: boolean;
+}
+
+export interface TuneOptions {
+  readonly settings: Omit<RunSettings, 'seed'>;
+  /** One run for each. */
+  readonly seeds: readonly number[];
+  /** The run folder (of several seeds: their parent). Default: `runs/DATA-METHOD-SHOTSshot-seedSEED`. */
+  readonly out?: string;
+  /** Continue a run of the same settings, or report it where it is finished. */
+  readonly resume?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface RunResult extends RunSettings {
+  readonly template: string;
+  readonly classes: number;
+  readonly images: { readonly train: number; readonly val: number; readonly test: number };
+  readonly zeroShot: { readonly accuracy: number };
+  readonly tuned: { readonly accuracy: number };
+  readonly trainableParameters: number;
+  /** From the start to the tuned accuracy; where a run was resumed, since then. */
+  readonly seconds: number;
+  readonly runDir: string;
+  readonly warnings: readonly string[];
+}
+
+export type RunEvent =
+  | { readonly type: 'stage'; readonly text: string }
+  | { readonly type: 'progress'; readonly text: string; readonly done: number; readonly total: number }
+  | { readonly type: 'warning'; readonly text: string }
+  /** A run begins or goes on in `dir`. */
+  | { readonly type: 'run'; readonly dir: string; readonly seed: number }
+  | { readonly type: 'zero-shot'; readonly accuracy: number }
+  | { readonly type: 'train'; readonly event: TrainEvent };
+
+/** The run was stopped by its signal; what it had is kept. */
+export class InterruptedError extends Error {
+  constructor(readonly dir: string | undefined) {
+    super('interrupted');
+  }
+}
+
+const runFile = 'run.json';
+const resultFile = 'result.json';
+const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+
+/** Adapts a model to data by a method, once for each seed, each in a run folder of its own. */
+export async function* tune(o: TuneOptions): AsyncGenerator<RunEvent, RunResult[]> {
+  const results: RunResult[] = [];
+  const base = await settled(o.settings);
+  const { signal } = o;
+  let bench: Bench | undefined;
+  let dir: string | undefined;
+  try {
+    for (const seed of o.seeds) {
+      const started = performance.now();
+      const settings = { ...base, seed };
+      const out = o.out && (o.seeds.length > 1 ? join(o.out, `seed${seed}`) : o.out);
+      dir = await findRun(settings, out, o.resume ?? false);
+      const finished = dir && (await finishedRun(dir));
+      if (finished) {
+        results.push(finished);
+        continue;
+      }
+      bench ??= yield* openBench(base, signal);
+      const { train, val } = draw(bench.data, settings);
+      const fresh = dir === undefined;
+      dir ??= await createRun(settings, out);
+      yield { type: 'run', dir, seed };
+      try {
+        results.push(yield* run(bench, settings, { train, val, dir, resume: !fresh, started, signal }));
+      } catch (error) {
+        // A run that failed before its first checkpoint leaves nothing to go on from.
+        if (fresh && !signal?.aborted && !(await exists(join(dir, 'checkpoint.safetensors')))) {
+          await rm(dir, { recursive: true, force: true });
+        }
+        throw error;
+      }
+    }
+    return results;
+  } catch (error) {
+    throw signal?.aborted ? new InterruptedError(dir) : error;
+  } finally {
+    await bench?.features.release();
+  }
+}
+
+/** The settings of the run in `dir`. */
+export async function readSettings(dir: string): Promise<RunSettings> {
+  const stored = await readJson(join(dir, runFile));
+  if (!stored) throw new Error(`${dir}: no run to resume here, ${runFile} is missing`);
+  const { attune: _version, ...settings } = stored;
+  return settings as unknown as RunSettings;
+}
+
+/** With options checked and paths absolute, so that a run means the same from any folder. */
+async function settled(s: Omit<RunSettings, 'seed'>): Promise<Omit<RunSettings, 'seed'>> {
+  const local = !s.model.startsWith('zoo:') && (await exists(s.model));
+  return {
+    ...s,
+    options: findMethod(s.method).options.parse(s.options) as JsonObject,
+    model: local ? resolve(s.model) : s.model,
+    data: (builtInData as readonly string[]).includes(s.data) ? s.data : resolve(s.data),
+  };
+}
+
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
+
+const dataName = (data: string): string =>
+  basename(data, /^\.(csv|jsonl|ndjson)$/i.test(extname(data)) ? extname(data) : '').replace(
+    /[^\w.-]+/g,
+    '-',
+  );
+
+const defaultDir = (s: RunSettings): string =>
+  join('runs', `${dataName(s.data)}-${s.method}-${s.shots}shot-seed${s.seed}`);
+
+/** The folder of a run to go on with, or undefined where a new one is to be made. */
+async function findRun(
+  s: RunSettings,
+  out: string | undefined,
+  resume: boolean,
+): Promise<string | undefined> {
+  if (out !== undefined) {
+    const files = await readdir(out).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return [] as string[];
+      throw new Error(`${out}: cannot be the run folder (${error.message})`);
+    });
+    if (files.length === 0) return undefined;
+    if (!files.includes(runFile))
+      throw new Error(`${out} is not empty and holds no run; choose another --out`);
+    const other = difference(await readSettings(out), s);
+    if (other) throw new Error(`${out} holds a run of other settings (${other}); choose another --out`);
+    if (resume) return out;
+    throw new Error(`${out} already holds this run: continue it with --resume, or choose another --out`);
+  }
+  if (!resume) return undefined;
+  const found: string[] = [];
+  for (let n = 1; await exists(numbered(s, n)); n++) {
+    const stored = await readSettings(numbered(s, n)).catch(() => undefined);
+    if (stored && !difference(stored, s)) found.push(numbered(s, n));
+  }
+  for (const dir of found) if (!(await finishedRun(dir))) return dir;
+  return found[0];
+}
+
+const numbered = (s: RunSettings, n: number): string => defaultDir(s) + (n === 1 ? '' : `-${n}`);
+
+async function createRun(s: RunSettings, out: string | undefined): Promise<string> {
+  let dir = out ?? defaultDir(s);
+  if (out !== undefined) await mkdir(out, { recursive: true });
+  else {
+    await mkdir('runs', { recursive: true });
+    // Making the folder is what reserves its name.
+    for (let n = 1; ; n++) {
+      dir = numbered(s, n);
+      const taken = await mkdir(dir).then(
+        () => false,
+        (error: NodeJS.ErrnoException) => {
+          if (error.code === 'EEXIST') return true;
+          throw error;
+        },
+      );
+      if (!taken) break;
+    }
+  }
+  await writeAtomic(join(dir, runFile), [json({ attune: version, ...s })]);
+  return dir;
+}
+
+/** The first setting that differs, in words. */
+function difference(there: RunSettings, here: RunSettings): string | undefined {
+  const flat = ({ options, ...rest }: RunSettings): Record<string, unknown> => ({ ...rest, ...options });
+  const [a, b] = [flat(there), flat(here)];
+  const text = (value: unknown) => JSON.stringify(value) ?? 'not set';
+  const key = [...new Set([...Object.keys(a), ...Object.keys(b)])].find((k) => text(a[k]) !== text(b[k]));
+  return key && `${key}: ${text(a[key])} there, ${text(b[key])} here`;
+}
+
+async function finishedRun(dir: string): Promise<RunResult | undefined> {
+  const result = await readJson(join(dir, resultFile));
+  return result && ({ ...result, runDir: dir } as unknown as RunResult);
+}
+
+/** What the runs of several seeds share. */
+interface Bench {
+  readonly model: ClipModel;
+  readonly digest: string;
+  readonly data: DataSplits;
+  readonly template: string;
+  readonly features: ImageFeatures;
+  readonly events: EventQueue<RunEvent>;
+  readonly warnings: readonly string[];
+  zeroShot?: number;
+}
+
+async function* openBench(
+  s: Omit<RunSettings, 'seed'>,
+  signal?: AbortSignal,
+): AsyncGenerator<RunEvent, Bench> {
+  const events = new EventQueue<RunEvent>();
+  const progress = (text: string) => (done: number, total: number) =>
+    events.push({ type: 'progress', text, done, total });
+  const warnings: string[] = [];
+  yield { type: 'stage', text: `model ${s.model}` };
+  const load = loadClip(s.model, {
+    ...(signal && { signal }),
+    ...(s.allowUnusedWeights && { onUnusedWeights: (message: string) => warnings.push(message) }),
+    onProgress: ({ bytes, totalBytes }) => progress('download (bytes)')(bytes, totalBytes),
+  });
+  const model = yield* events.during(load);
+  const digest = await weightsDigest(model);
+  yield { type: 'stage', text: `data ${s.data}` };
+  const open = openData(s.data, {
+    minTrain: s.shots,
+    ...(s.onBadImage && { onBadImage: s.onBadImage }),
+    onProgress: progress('rendering icons'),
+  });
+  const data = yield* events.during(open);
+  warnings.push(...data.warnings);
+  for (const text of warnings) yield { type: 'warning', text };
+  const features = new ImageFeatures(model, {
+    onProgress: progress('image features'),
+    ...(signal && { signal }),
+  });
+  const template = s.template ?? templateFor(data.train.name);
+  return { model, digest, data, template, features, events, warnings };
+}
+
+const draw = ({ train, val }: DataSplits, { shots, seed, allowFewer = false }: RunSettings) => ({
+  train: fewShot(train, shots, { seed, allowFewer }),
+  val: val.examples.length ? fewShotVal(val, shots, seed) : val,
+});
+
+interface Place {
+  readonly train: Dataset;
+  readonly val: Dataset;
+  readonly dir: string;
+  readonly resume: boolean;
+  readonly started: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+async function* run(
+  bench: Bench,
+  settings: RunSettings,
+  { train, val, dir, resume, started, signal }: Place,
+): AsyncGenerator<RunEvent, RunResult> {
+  const { model, data, template, features, events } = bench;
+  const method = findMethod(settings.method);
+  const options = method.options.parse(settings.options);
+  const { classes } = train;
+  for (const file of await readdir(dir)) {
+    // Left by a process that was killed while it wrote.
+    if (/\.[0-9a-f]{8}\.tmp$/.test(file)) await rm(join(dir, file), { force: true });
+  }
+  const test = async (adapter: Adapter) => {
+    const classifier = await adapter.classifier(model, classes, template);
+    const { accuracy } = await evaluate(model, classifier, data.test, features, signal && { signal });
+    return { classifier, accuracy };
+  };
+  if (bench.zeroShot === undefined) {
+    yield { type: 'stage', text: `zero-shot accuracy on ${data.test.examples.length} images` };
+    bench.zeroShot = (yield* events.during(
+      test(zeroShot.restore({ options: { ensemble: false }, tensors: {} })),
+    )).accuracy;
+  }
+  yield { type: 'zero-shot', accuracy: bench.zeroShot };
+
+  yield {
+    type: 'stage',
+    text: `${method.name} on ${train.examples.length} images of ${classes.length} classes`,
+  };
+  const images = (set: Dataset) => set.examples.map((e) => [e.id, e.label]);
+  const seen = createHash('sha256')
+    .update(JSON.stringify([images(train), images(val)]))
+    .digest('hex');
+  const {
+    allowFewer: _a,
+    onBadImage: _b,
+    allowUnusedWeights: _c,
+    data: _d,
+    model: _m,
+    ...decisive
+  } = settings;
+  const fingerprint = JSON.stringify({
+    ...decisive,
+    options,
+    template,
+    classes,
+    images: seen,
+    base: bench.digest,
+    config: model.config,
+  });
+  const fit = method.fit(
+    {
+      model,
+      train,
+      val,
+      template,
+      seed: settings.seed,
+      fingerprint,
+      features,
+      dir,
+      resume,
+      ...(signal && { signal }),
+    },
+    options,
+  );
+  let next = yield* events.during(fit.next());
+  for (; !next.done; next = yield* events.during(fit.next())) yield { type: 'train', event: next.value };
+  const { adapter, stopped } = next.value;
+  if (stopped === 'interrupted') throw new InterruptedError(dir);
+
+  yield { type: 'stage', text: `tuned accuracy on ${data.test.examples.length} images` };
+  const { classifier, accuracy } = yield* events.during(test(adapter));
+  const result: RunResult = {
+    ...settings,
+    template,
+    classes: classes.length,
+    images: {
+      train: train.examples.length,
+      val: val.examples.length,
+      test: data.test.examples.length,
+    },
+    zeroShot: { accuracy: bench.zeroShot },
+    tuned: { accuracy },
+    trainableParameters: adapter.parameters,
+    seconds: Math.round(performance.now() - started) / 1000,
+    runDir: dir,
+    warnings: bench.warnings,
+  };
+  yield { type: 'stage', text: 'adapter and ONNX classifier' };
+  const config = {
+    attune: version,
+    method: method.name,
+    options: options as JsonObject,
+    base_model_name_or_path: settings.model,
+    base_model_sha256: bench.digest,
+    classes,
+    template,
+    data: settings.data,
+    shots: settings.shots,
+    seed: settings.seed,
+    results: { zeroShot: result.zeroShot, tuned: result.tuned, trainableParameters: adapter.parameters },
+  };
+  await saveAdapter(dir, { config, tensors: adapter.tensors });
+  await exportClassifier(join(dir, 'classifier.onnx'), model, classifier, {
+    labels: classes,
+    template,
+    method: method.name,
+    producer: `attune ${version}`,
+  });
+  // Last: a folder with a result is a finished run.
+  await writeAtomic(join(dir, resultFile), [json(result)]);
+  return result;
+}
