@@ -1,4 +1,4 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readSafetensors, writeAtomic, writeSafetensors } from '../hub/index.ts';
 import type { Progress } from '../nn/index.ts';
@@ -75,18 +75,22 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   let state = saved?.state ?? (await program.init(seed));
   let best = saved?.best;
   let done = saved?.step ?? 0;
-  const log: string[] = store ? await store.keepMetrics(saved ? done : 0) : [];
+  const log: string[] = (await store?.keepMetrics(done)) ?? [];
   const checkpoint = async (): Promise<TrainEvent> => {
-    await store!.save({ state, step: done, best });
+    requireFinite(state.params, done);
+    // Metrics first: lines behind the checkpoint are dropped when it is resumed, missing ones could not be made again.
     await store!.writeMetrics(log);
+    await store!.save({ state, step: done, best });
+    lastSaved = done;
     return { type: 'checkpoint', step: done, path: store!.checkpointPath };
   };
 
   yield { type: 'start', step: done, totalSteps, parameters: program.parameterCount };
   const started = performance.now();
   const first = done;
-  const watch = new DivergenceWatch();
   let lastSaved = done;
+  const watch = new DivergenceWatch();
+  for (const { loss } of log.map((line) => JSON.parse(line))) if (loss !== undefined) watch.seen(loss);
   let early = best ? best.stale >= (evaluation?.earlyStop?.patience ?? Number.POSITIVE_INFINITY) : false;
   while (done < totalSteps && !early) {
     if (signal?.aborted) {
@@ -95,10 +99,14 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
     }
     const progress = { step: done, epoch: Math.floor(done / stepsPerEpoch), stepsPerEpoch, totalSteps };
     const result = await program.run(state, await options.batch(progress), progress);
-    watch.check(result.metrics, done);
     state = result.state;
     done++;
     log.push(JSON.stringify({ step: done, epoch: progress.epoch, ...result.metrics }));
+    const trouble = watch.trouble(result.metrics);
+    if (trouble) {
+      await store?.writeMetrics(log);
+      throw diverged(done, trouble);
+    }
     const pace = (performance.now() - started) / 1000 / (done - first);
     const secondsLeft = pace * (totalSteps - done);
     yield {
@@ -118,10 +126,10 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
       yield { type: 'evaluation', step: done, metrics };
     }
     if (store && (done % (options.checkpointEvery ?? 100) === 0 || done === totalSteps || early)) {
-      lastSaved = done;
       yield await checkpoint();
     }
   }
+  requireFinite(state.params, done);
   return { params: best?.params ?? state.params, step: best?.step ?? done, stopped: early ? 'early' : 'end' };
 }
 
@@ -146,34 +154,52 @@ function updateBest(
       `Early stop watches "${rule.metric}", but evaluation reports ${Object.keys(metrics).join(', ')}`,
     );
   }
+  if (!Number.isFinite(value)) throw diverged(step, `${rule.metric} of the evaluation is ${value}`);
   const better = !best || (rule.higherIsBetter ? value > best.value : value < best.value);
   return better ? { params, value, step, stale: 0 } : { ...best, stale: best.stale + 1 };
 }
 
-/** Explains a loss that is no longer a number, or that has left its starting range for good. */
+function diverged(step: number, what: string): DivergedError {
+  return new DivergedError(
+    `Step ${step}: ${what}. Training diverged: lower the learning rate, clip gradients, or check the data.`,
+  );
+}
+
+/** The loss of a step is that of the parameters before it: what the step made of them is seen here. */
+function requireFinite(params: Values, step: number): void {
+  for (const [name, { data }] of Object.entries(params)) {
+    if (!(data as Float32Array).every(Number.isFinite)) throw diverged(step, `"${name}" is not finite`);
+  }
+}
+
+/** Tells a loss that is no longer a number, or that has left its starting range for good. */
 class DivergenceWatch {
   private smoothed = Number.NaN;
   private lowest = Number.POSITIVE_INFINITY;
   private steps = 0;
 
-  check(metrics: Record<string, number>, step: number): void {
-    const bad = Object.entries(metrics).find(([, value]) => !Number.isFinite(value));
-    const advice = 'lower the learning rate, clip gradients, or check the data; the last checkpoint is kept';
-    if (bad)
-      throw new DivergedError(`Step ${step + 1}: ${bad[0]} is ${bad[1]}. Training diverged: ${advice}.`);
-    const loss = metrics.loss!;
+  seen(loss: number): void {
     this.smoothed = Number.isNaN(this.smoothed) ? loss : 0.9 * this.smoothed + 0.1 * loss;
     this.lowest = Math.min(this.lowest, this.smoothed);
-    if (++this.steps > 20 && this.smoothed > 10 * Math.max(this.lowest, 0.1)) {
-      const now = this.smoothed.toPrecision(3);
-      throw new DivergedError(
-        `Step ${step + 1}: the loss rose to ${now} from ${this.lowest.toPrecision(3)}. Training diverged: ${advice}.`,
-      );
-    }
+    this.steps++;
+  }
+
+  trouble(metrics: Record<string, number>): string | undefined {
+    const bad = Object.entries(metrics).find(([, value]) => !Number.isFinite(value));
+    if (bad) return `${bad[0]} is ${bad[1]}`;
+    this.seen(metrics.loss!);
+    if (this.steps <= 20 || this.smoothed <= 10 * Math.max(this.lowest, 0.1)) return undefined;
+    return `the loss rose to ${this.smoothed.toPrecision(3)} from ${this.lowest.toPrecision(3)}`;
   }
 }
 
 const FORMAT = 'attune-checkpoint-1';
+
+interface Checkpoint {
+  readonly state: TrainState;
+  readonly step: number;
+  readonly best: Best | undefined;
+}
 
 /** The files of a run: `checkpoint.safetensors`, replaced atomically, and `metrics.jsonl`, one object a line. */
 class RunFolder {
@@ -188,15 +214,7 @@ class RunFolder {
     this.metricsPath = join(dir, 'metrics.jsonl');
   }
 
-  async save({
-    state,
-    step,
-    best,
-  }: {
-    state: TrainState;
-    step: number;
-    best: Best | undefined;
-  }): Promise<void> {
+  async save({ state, step, best }: Checkpoint): Promise<void> {
     const tensors: Values = {};
     const put = (kind: string, values: Values) => {
       for (const [name, value] of Object.entries(values)) tensors[`${kind}/${name}`] = value;
@@ -212,22 +230,21 @@ class RunFolder {
     });
   }
 
-  async load(): Promise<{ state: TrainState; step: number; best: Best | undefined } | undefined> {
-    const exists = await readFile(this.checkpointPath, { flag: 'r' }).then(
-      () => true,
-      (error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT') return false;
-        throw error;
-      },
-    );
-    if (!exists) return undefined;
-    const file = await readSafetensors(this.checkpointPath);
-    const { format, fingerprint, step, best } = file.metadata;
-    if (format !== FORMAT) throw new Error(`${this.checkpointPath} is not a checkpoint of this program`);
+  async load(): Promise<Checkpoint | undefined> {
+    const path = this.checkpointPath;
+    if (!(await stat(path).catch(() => undefined))) return undefined;
+    const file = await readSafetensors(path).catch((error: Error) => {
+      throw new Error(`The checkpoint cannot be resumed: ${error.message}. Remove it to start again`, {
+        cause: error,
+      });
+    });
+    const { format, fingerprint = '', step, best } = file.metadata;
+    if (format !== FORMAT) throw new Error(`${path} is not a checkpoint of this program`);
     if (fingerprint !== this.fingerprint) {
+      const [there, here] = whereTheyDiffer(fingerprint, this.fingerprint);
       throw new Error(
-        `${this.checkpointPath} belongs to a run with other settings; resume with the same settings, or choose ` +
-          `another folder.\n  checkpoint: ${fingerprint}\n  this run:   ${this.fingerprint}`,
+        `${path} belongs to a run with other settings: ${there} there, ${here} here. Resume with the same ` +
+          'settings, or choose another folder',
       );
     }
     const values: Record<string, Values> = { param: {}, optimizer: {}, best: {} };
@@ -244,11 +261,22 @@ class RunFolder {
 
   /** The metric lines up to `step`: those behind the checkpoint will be written again. */
   async keepMetrics(step: number): Promise<string[]> {
-    const text = step === 0 ? '' : await readFile(this.metricsPath, 'utf8').catch(() => '');
+    if (step === 0) return [];
+    const text = await readFile(this.metricsPath, 'utf8').catch(() => '');
     return text.split('\n').filter((line) => line !== '' && JSON.parse(line).step <= step);
   }
 
   writeMetrics(lines: readonly string[]): Promise<void> {
     return writeAtomic(this.metricsPath, [`${lines.join('\n')}\n`]);
   }
+}
+
+/** The surroundings of the first character in which two texts differ. */
+function whereTheyDiffer(...texts: [string, string]): string[] {
+  let at = 0;
+  while (texts[0][at] === texts[1][at]) at++;
+  const from = Math.max(0, at - 30);
+  return texts.map(
+    (text) => `"${from > 0 ? '…' : ''}${text.slice(from, at + 30)}${text.length > at + 30 ? '…' : ''}"`,
+  );
 }
