@@ -57,7 +57,8 @@ export class Program<Name extends string = string> {
       }
     }
     const run = this.session.run(tensors, { logSeverityLevel: SILENT });
-    this.running = Promise.allSettled([this.running, run]);
+    // The chain must not keep the results: they would never be freed.
+    this.running = Promise.allSettled([this.running, run]).then(() => undefined);
     const results = await run.catch((error) => {
       throw named(this.name, error);
     });
