@@ -52,6 +52,7 @@ export interface OpAttrs {
   topK: { k: number; axis: number; largest: boolean };
   // linear
   matmul: { transA: boolean; transB: boolean; alpha: number };
+  conv: Conv;
   // normalisation
   softmax: { axis: number };
   logSoftmax: { axis: number };
@@ -60,7 +61,7 @@ export interface OpAttrs {
   reshape: { shape: Shape };
   transpose: { perm: readonly number[] };
   expand: { shape: Shape };
-  slice: { starts: readonly number[]; ends: readonly number[] };
+  slice: { starts: readonly number[]; ends: readonly number[]; steps?: readonly number[] };
   pad: { before: readonly number[]; after: readonly number[]; value: number };
   concat: { axis: number };
   // indexing
@@ -72,6 +73,14 @@ export type None = Record<never, never>;
 /** Axes are sorted and non-negative; reduced axes stay as size 1 (the function drops them with a reshape). */
 export interface Reduce {
   axes: readonly number[];
+}
+/** One entry per spatial axis; padding before and after may differ. */
+export interface Conv {
+  strides: readonly number[];
+  before: readonly number[];
+  after: readonly number[];
+  dilations: readonly number[];
+  groups: number;
 }
 export type OpName = keyof OpAttrs;
 

@@ -1,4 +1,5 @@
 import type { OpName, OpRule, Rules } from '../rule.ts';
+import { convRules } from './conv.ts';
 import { elementwiseRules } from './elementwise.ts';
 import { gatherRules } from './gather.ts';
 import { leafRules } from './leaves.ts';
@@ -12,6 +13,7 @@ const table: Rules = {
   ...elementwiseRules,
   ...reduceRules,
   ...linearRules,
+  ...convRules,
   ...normaliseRules,
   ...shapeRules,
   ...gatherRules,
@@ -21,6 +23,7 @@ const table: Rules = {
 export const rules = table as { [K in OpName]: OpRule<unknown> };
 
 export { normalizeAxis } from './common.ts';
+export * from './conv.ts';
 export * from './elementwise.ts';
 export * from './gather.ts';
 export * from './linear.ts';

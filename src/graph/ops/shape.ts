@@ -1,8 +1,7 @@
-import { i64, type Shape, sizeOf } from '../host.ts';
+import { type Shape, sizeOf } from '../host.ts';
 import type { Rules } from '../rule.ts';
 import { apply, constant, type Node, type Tensor } from '../tensor.ts';
 import { broadcastShapes, normalizeAxis, opError, sameShape } from './common.ts';
-import { gather } from './gather.ts';
 import { sumTo } from './reduce.ts';
 
 export const shapeRules: Rules<'reshape' | 'transpose' | 'expand' | 'slice' | 'pad' | 'concat'> = {
@@ -40,22 +39,36 @@ export const shapeRules: Rules<'reshape' | 'transpose' | 'expand' | 'slice' | 'p
     emit: (e, inputs, { shape }) => e.node('Expand', [inputs[0]!, e.ints(shape)]),
   },
   slice: {
-    type: ([x], { starts, ends }) => ({ dtype: x!.dtype, shape: starts.map((s, i) => ends[i]! - s) }),
-    grad: ([g], node, { starts, ends }) => {
+    type: ([x], { starts, ends, steps }) => ({
+      dtype: x!.dtype,
+      shape: starts.map((s, i) => Math.max(0, Math.ceil((ends[i]! - s) / (steps?.[i] ?? 1)))),
+    }),
+    grad: ([g], node, { starts, ends, steps }) => {
       const { shape } = node.inputs[0]!;
-      return [
-        pad(
-          g!,
-          starts,
-          ends.map((end, i) => shape[i]! - end),
-        ),
-      ];
+      let spread = g!;
+      const before = [...starts];
+      const after = shape.map((n, i) => n - ends[i]!);
+      steps?.forEach((step, i) => {
+        if (step === 1) return;
+        const n = g!.shape[i]!;
+        if (step < 0) spread = flip(spread, i);
+        spread = dilate(spread, i, Math.abs(step));
+        before[i] = n === 0 ? 0 : Math.min(starts[i]!, starts[i]! + (n - 1) * step);
+        after[i] = shape[i]! - before[i]! - spread.shape[i]!;
+      });
+      return [pad(spread, before, after)];
     },
-    emit: (e, inputs, { starts, ends }, node) => {
+    emit: (e, inputs, { starts, ends, steps }, node) => {
       // Only the axes that are cut: the rest would be copied arguments.
-      const axes = starts.flatMap((s, i) => (s === 0 && ends[i] === node.inputs[0]!.shape[i] ? [] : [i]));
+      const { shape } = node.inputs[0]!;
+      const axes = starts.flatMap((s, i) =>
+        s === 0 && ends[i] === shape[i] && (steps?.[i] ?? 1) === 1 ? [] : [i],
+      );
       const at = (xs: readonly number[]) => e.ints(axes.map((a) => xs[a]!));
-      return e.node('Slice', [inputs[0]!, at(starts), at(ends), e.ints(axes)]);
+      // Backwards, an end before the first element must not be read as counted from the end.
+      const last = ends.map((end, i) => (end < 0 ? -shape[i]! - 1 : end));
+      const args = [inputs[0]!, at(starts), at(last), e.ints(axes)];
+      return e.node('Slice', steps ? [...args, at(steps)] : args);
     },
   },
   pad: {
@@ -120,31 +133,53 @@ export function transpose(x: Tensor, perm?: readonly number[]): Tensor {
 export const expand = (x: Tensor, shape: Shape): Tensor =>
   sameShape(x.shape, shape) ? x : apply('expand', [x], { shape });
 
-const sliceAll = (x: Tensor, starts: readonly number[], ends: readonly number[]): Tensor =>
-  starts.every((s, i) => s === 0 && ends[i] === x.shape[i]) ? x : apply('slice', [x], { starts, ends });
+const sliceAll = (
+  x: Tensor,
+  starts: readonly number[],
+  ends: readonly number[],
+  steps?: readonly number[],
+): Tensor => {
+  if (steps?.some((s) => s !== 1)) return apply('slice', [x], { starts, ends, steps });
+  return starts.every((s, i) => s === 0 && ends[i] === x.shape[i])
+    ? x
+    : apply('slice', [x], { starts, ends });
+};
 
 /** Elements start, start + step, … before `end` of one axis. Negative bounds count from the end, as in NumPy. */
 export function slice(x: Tensor, axis: number, start: number, end?: number, step = 1): Tensor {
   const a = normalizeAxis(axis, x.rank);
   const n = x.shape[a]!;
+  if (!Number.isInteger(step) || step === 0)
+    throw new Error(`slice: step ${step} must be a non-zero integer`);
   const bound = (i: number, low: number, high: number) => Math.min(Math.max(i < 0 ? i + n : i, low), high);
-  if (step !== 1) {
-    if (!Number.isInteger(step) || step === 0)
-      throw new Error(`slice: step ${step} must be a non-zero integer`);
-    const first = step > 0 ? bound(start, 0, n) : bound(start, -1, n - 1);
-    const last =
-      end === undefined ? (step > 0 ? n : -1) : step > 0 ? bound(end, 0, n) : bound(end, -1, n - 1);
-    const picked: number[] = [];
-    for (let i = first; step > 0 ? i < last : i > last; i += step) picked.push(i);
-    return gather(x, constant(i64(picked)), a);
-  }
-  const from = bound(start, 0, n);
-  const to = Math.max(from, bound(end ?? n, 0, n));
+  const back = step < 0;
+  const from = back ? bound(start, -1, n - 1) : bound(start, 0, n);
+  const stop = end === undefined ? (back ? -1 : n) : back ? bound(end, -1, n - 1) : bound(end, 0, n);
+  const to = back ? Math.min(from, stop) : Math.max(from, stop);
+  const at = (value: number, others: readonly number[]) => others.map((v, i) => (i === a ? value : v));
+  const zeros = x.shape.map(() => 0);
   return sliceAll(
     x,
-    x.shape.map((_, i) => (i === a ? from : 0)),
-    x.shape.map((d, i) => (i === a ? to : d)),
+    at(from, zeros),
+    at(to, x.shape),
+    at(
+      step,
+      zeros.map(() => 1),
+    ),
   );
+}
+
+/** Reverses the order along an axis. */
+export const flip = (x: Tensor, axis: number): Tensor => slice(x, axis, -1, undefined, -1);
+
+/** Puts `factor − 1` zeros between the elements of an axis. */
+export function dilate(x: Tensor, axis: number, factor: number): Tensor {
+  const n = x.shape[axis]!;
+  if (factor === 1 || n < 2) return x;
+  const unit = reshape(x, [...x.shape.slice(0, axis + 1), 1, ...x.shape.slice(axis + 1)]);
+  const none = unit.shape.map(() => 0);
+  const spaced = pad(unit, none, none.with(axis + 1, factor - 1));
+  return slice(reshape(spaced, x.shape.with(axis, n * factor)), axis, 0, (n - 1) * factor + 1);
 }
 
 /** Adds `before` and `after` elements of `value` to each axis. */
