@@ -29,7 +29,8 @@ export interface ResolveOptions {
   retryDelay?: number;
 }
 
-const zoo = fileURLToPath(new URL('../../zoo/', import.meta.url));
+/** The folder of the models that come with Attune. */
+export const zooRoot: string = fileURLToPath(new URL('../../zoo/', import.meta.url));
 const here = (path: string) =>
   access(path).then(
     () => true,
@@ -52,8 +53,8 @@ export async function resolveFolder(spec: string, options: ResolveOptions = {}):
 }
 
 async function zooFolder(name: string): Promise<string> {
-  const names = await list(zoo);
-  if (names.includes(name)) return localFolder(join(zoo, name));
+  const names = await list(zooRoot);
+  if (names.includes(name)) return localFolder(join(zooRoot, name));
   throw new Error(
     `zoo:${name}: not in the zoo${didYouMean(name, names)}, which has: ${names.join(', ') || 'nothing'}`,
   );

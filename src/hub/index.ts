@@ -4,7 +4,7 @@ export { writeAtomic } from './atomic.ts';
 export { trainBpe, writeClipTokenizer } from './bpe.ts';
 export { type ClipModel, type ClipOptions, loadClip } from './clip.ts';
 export type { AddedToken, BpeVocabulary, SpecialTokens } from './clip-tokenizer.ts';
-export { type Progress, type ResolveOptions, resolveFolder } from './hub.ts';
+export { type Progress, type ResolveOptions, resolveFolder, zooRoot } from './hub.ts';
 export { type JsonObject, readJson } from './json.ts';
 export {
   encodeSafetensors,

@@ -72,6 +72,7 @@ function adapterOf(options: Options, tensors: Values): Adapter {
   return {
     tensors,
     parameters: context.data.length,
+    fixedClasses: options.classSpecific,
     async classifier(model, classes) {
       const wanted = contextShape(options, model, classes.length);
       if (String(context.shape) !== String(wanted)) {

@@ -22,6 +22,7 @@ function adapterOf(tensors: Values): Adapter {
   return {
     tensors,
     parameters: weight.data.length + bias.data.length,
+    fixedClasses: true,
     async classifier(model, classes) {
       const wanted = [classes.length, model.config.projection];
       if (String(weight.shape) !== String(wanted)) {

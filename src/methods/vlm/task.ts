@@ -39,6 +39,8 @@ export interface Adapter {
   readonly tensors: Values;
   /** Trained scalars. */
   readonly parameters: number;
+  /** Holds only for the classes it was trained on, in their order. */
+  readonly fixedClasses?: boolean;
   /**
    * The classifier for these class names. Adapters that learned a head for fixed classes throw for others.
    */
