@@ -1,39 +1,52 @@
 import { Command, CommanderError } from 'commander';
-import { InterruptedError, version } from '../methods/vlm/run.ts';
+import { InterruptedError, version } from '../methods/index.ts';
+import { dataCommand } from './data.ts';
+import { evalCommand } from './eval.ts';
+import { exportCommand } from './export.ts';
 import { causeOf, type Io, UsageError } from './io.ts';
+import { methodsCommand } from './methods.ts';
+import { modelsCommand } from './models.ts';
+import { predictCommand } from './predict.ts';
+import { pretrainCommand } from './pretrain.ts';
 import { tuneCommand } from './tune.ts';
+
+async function programOf(argv: readonly string[], io: Io): Promise<Command> {
+  const program = new Command('attune')
+    .description('Adapts pretrained models cheaply: few examples, few trained parameters, few steps.')
+    .version(version)
+    .addHelpText('after', '\nMore: attune COMMAND --help');
+  const commands = [
+    await tuneCommand(argv[0] === 'tune' ? argv : [], io),
+    evalCommand(io),
+    predictCommand(io),
+    exportCommand(io),
+    pretrainCommand(io),
+    methodsCommand(io),
+    modelsCommand(io),
+    dataCommand(io),
+  ];
+  for (const command of [program, ...commands]) {
+    command
+      .exitOverride()
+      .configureOutput({ writeOut: io.out, writeErr: () => {}, getOutHelpWidth: () => 110 });
+    if (command !== program) program.addCommand(command);
+  }
+  return program;
+}
 
 /** Runs one command line; returns the exit code. Results go to `io.out`, all else to `io.err`. */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
   try {
-    const program = new Command('attune')
-      .description('Adapts pretrained models cheaply: few examples, few trained parameters, few steps.')
-      .version(version)
-      .showHelpAfterError(false);
-    const commands = [await tuneCommand(argv[0] === 'tune' ? argv : [], io)];
-    for (const command of [program, ...commands]) {
-      command
-        .exitOverride()
-        .configureOutput({ writeOut: io.out, writeErr: () => {}, getOutHelpWidth: () => 110 });
-      if (command !== program) program.addCommand(command);
-    }
-    if (argv.length === 0) {
-      io.out(program.helpInformation());
-      return 0;
-    }
-    await program.parseAsync(argv, { from: 'user' });
+    const program = await programOf(argv, io);
+    await program.parseAsync(argv.length ? argv : ['--help'], { from: 'user' });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    if (error instanceof InterruptedError) {
-      io.err(
-        `attune: interrupted${error.dir ? `; continue with: attune tune --resume ${error.dir}` : '; nothing was begun'}\n`,
-      );
-      return 130;
-    }
     if (process.env.ATTUNE_DEBUG) io.err(`${error instanceof Error ? error.stack : error}\n`);
-    const usage = error instanceof UsageError || error instanceof CommanderError;
-    io.err(`attune: ${causeOf(error).replace(/^error: /, '')}\n`);
-    return usage ? 2 : 1;
+    const interrupted = io.signal.aborted;
+    const cause = interrupted && !(error instanceof InterruptedError) ? 'interrupted' : causeOf(error);
+    io.err(`attune: ${cause.replace(/^error: /, '')}\n`);
+    if (interrupted) return 130;
+    return error instanceof UsageError || error instanceof CommanderError ? 2 : 1;
   }
 }

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { UsageError } from './io.ts';
 
 interface Property {
-  readonly type?: 'boolean' | 'number' | 'integer' | 'string' | 'array';
+  readonly type?: 'boolean' | 'number' | 'integer' | 'string' | 'array' | 'object';
   readonly enum?: readonly string[];
   readonly items?: Property;
   readonly default?: unknown;
@@ -24,21 +24,33 @@ const parseValue = (p: Property, text: string): unknown => {
 };
 
 /** One flag for each key of the schema: `contextLength` becomes `--context-length <n>`. Objects have none. */
-export function addFlags(command: Command, schema: z.ZodObject, heading: string): void {
+function flagsOf(schema: z.ZodObject): Option[] {
+  const flags: Option[] = [];
   for (const [key, p] of Object.entries(propertiesOf(schema))) {
-    if (!p.type && !p.enum) continue;
-    if ((p.type as string) === 'object') continue;
+    if (p.type === 'object') continue;
     const name = kebab(key);
     const hint = p.type === 'array' ? 'a,b,…' : isNumber(p) ? 'n' : 'text';
-    const flags =
+    const flag =
       p.type === 'boolean' ? (p.default === true ? `--no-${name}` : `--${name}`) : `--${name} <${hint}>`;
-    const shown =
+    const standard =
       p.default === undefined || p.type === 'boolean' ? '' : ` (default: ${JSON.stringify(p.default)})`;
-    const option = new Option(flags, (p.description ?? '') + shown).helpGroup(heading);
-    if (p.enum) option.choices([...p.enum]);
-    command.addOption(option);
+    const option = new Option(flag, (p.description ?? '') + standard);
+    flags.push(p.enum ? option.choices([...p.enum]) : option);
   }
+  return flags;
 }
+
+/** Adds the flags of a schema under a heading of their own. */
+export function addFlags(command: Command, schema: z.ZodObject, heading: string): void {
+  for (const option of flagsOf(schema)) command.addOption(option.helpGroup(heading));
+}
+
+/** Flags and what they mean, for a table. */
+export const helpRows = (schema: z.ZodObject): string[][] =>
+  flagsOf(schema).map(({ flags, description, argChoices }) => [
+    flags,
+    description + (argChoices ? ` (choices: ${argChoices.join(', ')})` : ''),
+  ]);
 
 /** The values of the flags that the user gave, by key. */
 export function givenFlags(command: Command, schema: z.ZodObject): Record<string, unknown> {

@@ -1,4 +1,4 @@
-import type { RunEvent } from '../methods/vlm/run.ts';
+import type { RunEvent } from '../methods/index.ts';
 import type { TrainEvent } from '../train/index.ts';
 import { type Io, percent } from './io.ts';
 

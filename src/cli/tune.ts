@@ -1,8 +1,17 @@
 import { Command, Option } from 'commander';
-import { findMethod, type Method, methods } from '../methods/index.ts';
-import { type RunResult, type RunSettings, readSettings, tune } from '../methods/vlm/run.ts';
-import { addFlags, checkFlags, count, counts, givenFlags, kebab } from './flags.ts';
+import {
+  findMethod,
+  type Method,
+  methods,
+  type RunResult,
+  type RunSettings,
+  readSettings,
+  type TuneOptions,
+  tune,
+} from '../methods/index.ts';
+import { addFlags, checkFlags, count, counts, givenFlags } from './flags.ts';
 import { type Io, percent, table, UsageError } from './io.ts';
+import { usage } from './methods.ts';
 import { drain, Progress } from './progress.ts';
 
 const defaults = { model: 'zoo:icon-clip', method: 'coop', data: 'icons', shots: 16, seed: 1 };
@@ -16,11 +25,7 @@ async function methodOf(argv: readonly string[]): Promise<Method> {
   const dir = valueAfter('--resume');
   const stored = dir && !dir.startsWith('-') ? await readSettings(dir).catch(() => undefined) : undefined;
   const name = valueAfter('--method') ?? stored?.method ?? defaults.method;
-  try {
-    return findMethod(name);
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
+  return usage(() => findMethod(name));
 }
 
 /** Flags of `tune` that hold for any method. */
@@ -79,13 +84,12 @@ export async function tuneCommand(argv: readonly string[], io: Io): Promise<Comm
         `  attune tune --model openai/clip-vit-base-patch32 --data ./photos\n  attune tune --resume runs/icons-coop-16shot-seed1`,
     )
     .action(async () => {
-      const { settings, seeds, out, resume } = await settingsOf(command, method);
+      const job = await jobOf(command, method);
       const { json = false } = command.opts<Flags>();
       const progress = new Progress(io);
-      const results = await drain(
-        tune({ settings, seeds, resume, signal: io.signal, ...(out !== undefined && { out }) }),
-        progress.run,
-      ).finally(() => progress.clear());
+      const results = await drain(tune({ ...job, signal: io.signal }), progress.run).finally(() =>
+        progress.clear(),
+      );
       io.out(json ? `${JSON.stringify(summary(results))}\n` : report(results));
     });
   addFlags(command, method.options, `Options of ${method.name}:`);
@@ -93,34 +97,30 @@ export async function tuneCommand(argv: readonly string[], io: Io): Promise<Comm
 }
 
 /** From flags alone, or from the run folder that is resumed, which flags must not contradict. */
-async function settingsOf(command: Command, method: Method) {
+async function jobOf(command: Command, method: Method): Promise<TuneOptions> {
   const flags = command.opts<Flags>();
   const options = givenFlags(command, method.options);
   checkFlags(method.options, options);
-  const given = Object.fromEntries(
+  const dir = typeof flags.resume === 'string' ? flags.resume : undefined;
+  if (dir !== undefined && (flags.seeds || flags.out !== undefined)) {
+    throw new UsageError('--resume DIR takes neither --seeds nor --out');
+  }
+  const stored = dir === undefined ? undefined : await readSettings(dir);
+  const given: Partial<RunSettings> = Object.fromEntries(
     settingKeys.filter((key) => command.getOptionValueSource(key) === 'cli').map((key) => [key, flags[key]]),
   );
-  if (typeof flags.resume === 'string') {
-    if (flags.seeds || flags.out !== undefined)
-      throw new UsageError('--resume DIR takes neither --seeds nor --out');
-    const { seed, ...stored } = await readSettings(flags.resume);
-    const known: Record<string, unknown> = { ...stored, seed, ...stored.options };
-    const other = Object.entries({ ...given, ...options }).find(
-      ([key, value]) =>
-        key !== 'model' && key !== 'data' && JSON.stringify(known[key]) !== JSON.stringify(value),
-    );
-    if (other) {
-      const there = JSON.stringify(known[other[0]]) ?? 'not set';
-      throw new UsageError(
-        `--${kebab(other[0])}: the run in ${flags.resume} has ${there}; leave the flag out`,
-      );
-    }
-    return { settings: stored, seeds: [seed], out: flags.resume, resume: true };
-  }
-  const { model, data, shots } = flags;
-  const { seed: _seed, ...rest } = given;
-  const settings = { model, method: method.name, data, shots, ...rest, options };
-  return { settings, seeds: flags.seeds ?? [flags.seed], out: flags.out, resume: flags.resume === true };
+  const { seed, ...settings } = {
+    ...(stored ?? defaults),
+    ...given,
+    options: { ...stored?.options, ...options } as RunSettings['options'],
+  };
+  const out = dir ?? flags.out;
+  return {
+    settings,
+    seeds: flags.seeds ?? [seed],
+    resume: flags.resume !== undefined,
+    ...(out !== undefined && { out }),
+  };
 }
 
 const meanAndDeviation = (values: readonly number[]) => {

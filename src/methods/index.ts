@@ -1,19 +1,18 @@
-/** The published methods by name. */
-import { didYouMean } from '../graph/nearest.ts';
-import { coop } from './baselines/coop.ts';
-import { linearProbe } from './baselines/linear-probe.ts';
-import { zeroShot } from './baselines/zero-shot.ts';
-import type { Method } from './method.ts';
-
+/** The published methods by name, and what runs them: tuning, evaluation, prediction, export. */
+export { findMethod, methods } from './list.ts';
 export { defineMethod, type Method, type MethodKind } from './method.ts';
-
-/** All methods that tune a model to images, in the order of lists. */
-export const methods: readonly Method[] = [zeroShot, linearProbe, coop];
-
-/** The method of that name; otherwise an error that suggests one. */
-export function findMethod(name: string): Method {
-  const found = methods.find((m) => m.name === name);
-  if (found) return found;
-  const names = methods.map((m) => m.name);
-  throw new Error(`There is no method "${name}"${didYouMean(name, names)}; methods are ${names.join(', ')}`);
-}
+export { evaluate, ontoClasses, predict } from './vlm/evaluate.ts';
+export { type ExportDescription, exportClassifier } from './vlm/export.ts';
+export { ImageFeatures } from './vlm/features.ts';
+export {
+  InterruptedError,
+  type RunEvent,
+  type RunResult,
+  type RunSettings,
+  readSettings,
+  type TuneOptions,
+  tune,
+  version,
+} from './vlm/run.ts';
+export { openRun, type SavedRun } from './vlm/saved.ts';
+export type { Adapter, Classifier, TuneTask, Tuning } from './vlm/task.ts';

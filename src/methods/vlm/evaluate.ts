@@ -1,5 +1,6 @@
 import type { Dataset, Pixels } from '../../data/index.ts';
 import { input } from '../../graph/index.ts';
+import { didYouMean } from '../../graph/nearest.ts';
 import type { ClipModel } from '../../hub/index.ts';
 import { trace } from '../../nn/index.ts';
 import { compile } from '../../runtime/index.ts';
@@ -50,4 +51,19 @@ export async function predict(
   }
   await program.release();
   return rows;
+}
+
+/** The same images with labels among `classes`. Throws where one of their classes is not there. */
+export function ontoClasses(data: Dataset, classes: readonly string[]): Dataset {
+  const position = data.classes.map((name) => classes.indexOf(name));
+  const unknown = position.indexOf(-1);
+  if (unknown >= 0) {
+    const name = data.classes[unknown]!;
+    throw new Error(
+      `class "${name}" of ${data.name} is not among the ${classes.length} classes of the classifier` +
+        didYouMean(name, classes),
+    );
+  }
+  const { sourceClasses: _names, ...rest } = data;
+  return { ...rest, classes, examples: data.examples.map((e) => ({ ...e, label: position[e.label]! })) };
 }

@@ -21,7 +21,7 @@ import {
 } from '../../hub/index.ts';
 import type { TrainEvent } from '../../train/index.ts';
 import { zeroShot } from '../baselines/zero-shot.ts';
-import { findMethod } from '../index.ts';
+import { findMethod } from '../list.ts';
 import { evaluate } from './evaluate.ts';
 import { EventQueue } from './events.ts';
 import { exportClassifier } from './export.ts';
@@ -82,11 +82,7 @@ export type RunEvent =
   | { readonly type: 'train'; readonly event: TrainEvent };
 
 /** The run was stopped by its signal; what it had is kept. */
-export class InterruptedError extends Error {
-  constructor(readonly dir: string | undefined) {
-    super('interrupted');
-  }
-}
+export class InterruptedError extends Error {}
 
 const runFile = 'run.json';
 const resultFile = 'result.json';
@@ -127,7 +123,13 @@ export async function* tune(o: TuneOptions): AsyncGenerator<RunEvent, RunResult[
     }
     return results;
   } catch (error) {
-    throw signal?.aborted ? new InterruptedError(dir) : error;
+    const how =
+      o.seeds.length > 1 ? 'with the same command and --resume' : `with: attune tune --resume ${dir}`;
+    const go = dir && (await exists(dir)) ? `; continue ${how}` : '';
+    if (signal?.aborted) throw new InterruptedError(`interrupted${go}`);
+    // What could not be read or written for a reason outside the program can go on when that is mended.
+    const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
+    throw code && go ? new Error(`${(error as Error).message}${go}`, { cause: error }) : error;
   } finally {
     await bench?.features.release();
   }
@@ -143,13 +145,10 @@ export async function readSettings(dir: string): Promise<RunSettings> {
 
 /** With options checked and paths absolute, so that a run means the same from any folder. */
 async function settled(s: Omit<RunSettings, 'seed'>): Promise<Omit<RunSettings, 'seed'>> {
-  const local = !s.model.startsWith('zoo:') && (await exists(s.model));
-  return {
-    ...s,
-    options: findMethod(s.method).options.parse(s.options) as JsonObject,
-    model: local ? resolve(s.model) : s.model,
-    data: (builtInData as readonly string[]).includes(s.data) ? s.data : resolve(s.data),
-  };
+  const absolute = async (spec: string) => ((await exists(spec)) ? resolve(spec) : spec);
+  const options = findMethod(s.method).options.parse(s.options) as JsonObject;
+  const builtIn = (builtInData as readonly string[]).includes(s.data);
+  return { ...s, options, model: await absolute(s.model), data: builtIn ? s.data : await absolute(s.data) };
 }
 
 const exists = (path: string): Promise<boolean> =>
@@ -182,7 +181,7 @@ async function findRun(
     if (!files.includes(runFile))
       throw new Error(`${out} is not empty and holds no run; choose another --out`);
     const other = difference(await readSettings(out), s);
-    if (other) throw new Error(`${out} holds a run of other settings (${other}); choose another --out`);
+    if (other) throw new Error(`${out} holds a run of other settings (${other})`);
     if (resume) return out;
     throw new Error(`${out} already holds this run: continue it with --resume, or choose another --out`);
   }
@@ -362,7 +361,7 @@ async function* run(
   let next = yield* events.during(fit.next());
   for (; !next.done; next = yield* events.during(fit.next())) yield { type: 'train', event: next.value };
   const { adapter, stopped } = next.value;
-  if (stopped === 'interrupted') throw new InterruptedError(dir);
+  if (stopped === 'interrupted') throw new InterruptedError();
 
   yield { type: 'stage', text: `tuned accuracy on ${data.test.examples.length} images` };
   const { classifier, accuracy } = yield* events.during(test(adapter));

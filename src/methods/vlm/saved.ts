@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
 import { type ClipModel, type ClipOptions, type JsonObject, loadAdapter, loadClip } from '../../hub/index.ts';
-import { findMethod } from '../index.ts';
+import { findMethod } from '../list.ts';
 import type { Adapter } from './task.ts';
 
 /** SHA-256 of the model's weight files; of a single file, what `sha256sum` prints. */

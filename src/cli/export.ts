@@ -1,0 +1,45 @@
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { exportClassifier, version } from '../methods/index.ts';
+import { count } from './flags.ts';
+import type { Io } from './io.ts';
+import { Progress } from './progress.ts';
+import { addSource, needClasses, openSource, type SourceFlags } from './source.ts';
+
+export function exportCommand(io: Io): Command {
+  const command = addSource(new Command('export'))
+    .summary('an ONNX classifier that runs without Attune')
+    .description(
+      'Writes an ONNX model, image in and label probabilities out, and a .json with labels and preprocessing.',
+    )
+    .option('-o, --out <file>', 'default: classifier.onnx in the run folder, or here')
+    .option('--batch <n>', 'images a run of the ONNX model', count(1), 1)
+    .option('--json', 'one JSON object on standard output')
+    .addHelpText(
+      'after',
+      '\nExample:\n  attune export --run runs/icons-coop-16shot-seed1 --out app/icons.onnx',
+    )
+    .action(async () => {
+      const { batch, json, out, ...flags } = command.opts<
+        SourceFlags & { batch: number; out?: string; json?: boolean }
+      >();
+      const source = await openSource(flags, io, new Progress(io));
+      const labels = needClasses(source);
+      const { model, template, method } = source;
+      const classifier = await source.adapter.classifier(model, labels, template);
+      const file =
+        out ?? join(flags.run ?? '.', batch === 1 ? 'classifier.onnx' : `classifier-batch${batch}.onnx`);
+      const producer = `attune ${version}`;
+      const files = await exportClassifier(
+        file,
+        model,
+        classifier,
+        { labels, template, method, producer },
+        batch,
+      );
+      io.out(
+        json ? `${JSON.stringify({ ...source.names, batch, ...files })}\n` : `${files.onnx}\n${files.json}\n`,
+      );
+    });
+  return command;
+}

@@ -1,0 +1,44 @@
+import { Command } from 'commander';
+import { z } from 'zod';
+import { findMethod, type Method, methods } from '../methods/index.ts';
+import { helpRows } from './flags.ts';
+import { type Io, table, UsageError } from './io.ts';
+
+const describe = ({ name, kind, summary, paper, options }: Method) => ({
+  name,
+  kind,
+  summary,
+  paper,
+  options: z.toJSONSchema(options, { io: 'input' }).properties,
+});
+
+export function methodsCommand(io: Io): Command {
+  const command = new Command('methods')
+    .summary('the methods and their options')
+    .description('Lists the methods, or tells about one.')
+    .argument('[name]')
+    .option('--json', 'one JSON object on standard output')
+    .action((name: string | undefined) => {
+      const { json } = command.opts<{ json?: boolean }>();
+      if (name === undefined) {
+        if (json) return io.out(`${JSON.stringify({ methods: methods.map(describe) })}\n`);
+        return io.out(`${table(methods.map((m) => [m.name, m.summary]))}\n\nMore: attune methods NAME\n`);
+      }
+      const method = usage(() => findMethod(name));
+      if (json) return io.out(`${JSON.stringify(describe(method))}\n`);
+      io.out(
+        `${method.name}: ${method.summary}\n${method.paper}\n\n${table(helpRows(method.options))}\n\n` +
+          `attune tune --method ${method.name}\n`,
+      );
+    });
+  return command;
+}
+
+/** Turns an error about a name into one about the command line. */
+export function usage<T>(find: () => T): T {
+  try {
+    return find();
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}

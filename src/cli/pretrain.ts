@@ -1,0 +1,60 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { didYouMean } from '../graph/nearest.ts';
+import { readJson, zooRoot } from '../hub/index.ts';
+import { InterruptedError } from '../methods/index.ts';
+import { clipRecipe, pretrainClip } from '../methods/pretrain/clip.ts';
+import { addFlags, checkFlags, givenFlags } from './flags.ts';
+import { type Io, UsageError } from './io.ts';
+import { drain, Progress } from './progress.ts';
+
+export function pretrainCommand(io: Io): Command {
+  const command = new Command('pretrain')
+    .summary('train a model of the zoo from nothing')
+    .description('Trains a model of the zoo from nothing, by its recipe.json.')
+    .argument('<name>', 'e.g. icon-clip')
+    .option('-o, --out <dir>', 'where model and checkpoint go (default: runs/pretrain-NAME)')
+    .option('--resume', 'continue from the checkpoint there')
+    .option('--json', 'one JSON object on standard output')
+    .addHelpText('after', '\nExample:\n  attune pretrain icon-clip --out ./my-clip --steps 500')
+    .action(async (name: string) => {
+      const started = performance.now();
+      const flags = command.opts<{ out?: string; resume?: boolean; json?: boolean }>();
+      const stored = /[/\\]|^\./.test(name) ? undefined : await readJson(join(zooRoot, name, 'recipe.json'));
+      if (!stored) {
+        const names = await readdir(zooRoot);
+        throw new UsageError(`no recipe "${name}"${didYouMean(name, names)}; there are ${names.join(', ')}`);
+      }
+      const recipe = checkFlags(clipRecipe, { ...stored, ...givenFlags(command, clipRecipe) });
+      const dir = flags.out ?? join('runs', `pretrain-${name}`);
+      const files = await readdir(dir).catch(() => []);
+      if (files.length && !flags.resume) {
+        throw new UsageError(`${dir} is not empty: continue with --resume, or choose another --out`);
+      }
+      const progress = new Progress(io);
+      let loss: number | undefined;
+      const events = pretrainClip({
+        recipe,
+        dir,
+        resume: flags.resume ?? false,
+        signal: io.signal,
+        onRender: (done, total) => progress.update('rendering icons', done, total),
+      });
+      await drain(events, (event) => {
+        if (event.type === 'step') loss = event.metrics.loss;
+        progress.train(event);
+      }).finally(() => progress.clear());
+      if (io.signal.aborted) {
+        throw new InterruptedError('interrupted; continue with the same command and --resume');
+      }
+      const seconds = Math.round((performance.now() - started) / 1000);
+      io.out(
+        flags.json
+          ? `${JSON.stringify({ model: dir, recipe, loss, seconds })}\n`
+          : `${dir}: trained in ${seconds} s\n\nNext:\n  attune eval --model ${dir} --data icons\n`,
+      );
+    });
+  addFlags(command, clipRecipe, "In place of the recipe's values:");
+  return command;
+}
