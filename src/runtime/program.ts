@@ -115,3 +115,17 @@ export async function compile<Name extends string>(
     new Map(list.map(({ name, shape, dtype }) => [name, { shape, dtype }]));
   return new Program(session, ort, name, types(model.inputs), types(model.outputs));
 }
+
+/** Compiles the graph behind `outputs`, runs it once and frees it. */
+export async function runOnce<Name extends string>(
+  outputs: Record<Name, Tensor>,
+  feeds: Feeds,
+  options?: CompileOptions,
+): Promise<Record<Name, HostTensor>> {
+  const program = await compile(outputs, options);
+  try {
+    return await program.run(feeds);
+  } finally {
+    await program.release();
+  }
+}

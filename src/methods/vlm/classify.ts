@@ -2,7 +2,7 @@ import { constant, type HostTensor, input, softmax, type Tensor } from '../../gr
 import type { ClipModel } from '../../hub/index.ts';
 import { cosineLogits, logitScale, visionTower } from '../../models/clip/index.ts';
 import { type Scope, trace } from '../../nn/index.ts';
-import { compile } from '../../runtime/index.ts';
+import { runOnce } from '../../runtime/index.ts';
 import type { Classifier } from './task.ts';
 
 /** A classifier whose class vectors [C, D] are text features that no longer change. */
@@ -30,9 +30,7 @@ export async function scoreFeatures(
 ): Promise<HostTensor<'float32'>> {
   const x = input('features', features.shape);
   const { result: logits } = trace(model.weights, (s) => classifier.head(s, x));
-  const program = await compile({ logits }, { name: 'classifier' });
-  const out = await program.run({ features });
-  await program.release();
+  const out = await runOnce({ logits }, { features }, { name: 'classifier' });
   return out.logits as HostTensor<'float32'>;
 }
 

@@ -9,9 +9,9 @@ import {
   type Tensor,
 } from '../../graph/index.ts';
 import type { ClipModel } from '../../hub/index.ts';
-import { type Slots, textTower } from '../../models/clip/index.ts';
+import { placeTokens, type Slots, textTower } from '../../models/clip/index.ts';
 import { type Scope, trace } from '../../nn/index.ts';
-import { compile } from '../../runtime/index.ts';
+import { runOnce } from '../../runtime/index.ts';
 
 /** Where the soft tokens stand relative to the class name. */
 export type ClassPosition = 'front' | 'middle' | 'end';
@@ -34,29 +34,25 @@ export function layoutPrompts(
 ): PromptLayout {
   const { tokenizer } = model;
   const placeholder = tokenizer.encode('X')[1]!;
-  const name = (text: string) => tokenizer.encode(text).slice(1, -1);
   const before = position === 'end' ? length : position === 'middle' ? Math.floor(length / 2) : 0;
   const sentences = classes.map((c) => {
-    const words = name(c.replaceAll('_', ' '));
+    const name = c.replaceAll('_', ' ');
+    // Name and full stop may merge ("St." makes ".."), so they are encoded together and cut at the name's length.
+    const words = wordIds(model, name).length;
+    const [bos, ...rest] = tokenizer.encode(`${name}.`);
     const soft = (n: number) => new Array<number>(n).fill(placeholder);
     return {
-      ids: [
-        tokenizer.bosId!,
-        ...soft(before),
-        ...words,
-        ...soft(length - before),
-        ...name('.'),
-        tokenizer.eosId!,
-      ],
-      slots: Array.from({ length }, (_, j) => 1 + (j < before ? j : j + words.length)),
+      ids: [bos!, ...soft(before), ...rest.slice(0, words), ...soft(length - before), ...rest.slice(words)],
+      slots: Array.from({ length }, (_, j) => 1 + (j < before ? j : j + words)),
     };
   });
   const longest = Math.max(...sentences.map((s) => s.ids.length));
-  if (longest > model.config.text.context) {
+  const { context } = model.config.text;
+  if (longest > context) {
     const worst = classes[sentences.findIndex((s) => s.ids.length === longest)];
     throw new Error(
-      `${length} soft tokens and the class "${worst}" make ${longest} tokens; the model has room for ` +
-        `${model.config.text.context}. Use fewer soft tokens or shorter class names`,
+      `${length} soft tokens and the class "${worst}" make ${longest} tokens; the model has room for ${context}. ` +
+        'Use fewer soft tokens or shorter class names',
     );
   }
   // The tower is causal: what stands behind the end token cannot matter.
@@ -72,17 +68,32 @@ export function layoutPrompts(
   };
 }
 
+/** Text features [C, D] of the sentences of `layout` with soft tokens in their slots: [M, width], or [C, M, width]. */
+export function promptFeatures(
+  scope: Scope,
+  ids: Tensor,
+  tokens: Tensor,
+  model: ClipModel,
+  { slots }: PromptLayout,
+): Tensor {
+  const prompted = scope.intercept({
+    tap: { 'text_model.embeddings:tokens': (x) => placeTokens(x, tokens, slots) },
+  });
+  return textTower(prompted, ids, model.config).features;
+}
+
+/** Token ids without start and end tokens. */
+const wordIds = ({ tokenizer }: ClipModel, text: string): number[] => tokenizer.encode(text).slice(1, -1);
+
 /** Token embeddings [n, width] of the words of `text`, without start and end tokens. */
 export async function wordEmbeddings(model: ClipModel, text: string): Promise<HostTensor<'float32'>> {
-  const ids = model.tokenizer.encode(text).slice(1, -1);
+  const ids = wordIds(model, text);
   const { vocabulary, width } = model.config.text;
   const { result } = trace(model.weights, (s) => {
     const table = s.weight('text_model.embeddings.token_embedding.weight', [vocabulary, width]);
     return embedding(table, constant(i64(ids)));
   });
-  const program = await compile({ rows: result });
-  const { rows } = await program.run({});
-  await program.release();
+  const { rows } = await runOnce({ rows: result }, {}, { name: 'token embeddings' });
   return rows as HostTensor<'float32'>;
 }
 
@@ -95,11 +106,20 @@ export async function templateFeatures(
   classes: readonly string[],
   templates: readonly string[],
 ): Promise<HostTensor<'float32'>> {
+  const { tokenizer, config } = model;
+  const { context } = config.text;
   const sentences = templates.flatMap((t) => classes.map((c) => fillTemplate(t, c)));
-  return textFeatures(model, model.tokenizer.encodeBatch(sentences).ids, {}, (s, ids) => {
-    const { features } = textTower(s, ids, model.config);
+  const long = sentences.find((s) => tokenizer.encode(s).length > context);
+  if (long !== undefined) {
+    throw new Error(
+      `"${long}" is ${tokenizer.encode(long).length} tokens; the model has room for ${context}. ` +
+        'Use a shorter class name or template',
+    );
+  }
+  return textFeatures(model, tokenizer.encodeBatch(sentences, { maxLength: context }).ids, {}, (s, ids) => {
+    const { features } = textTower(s, ids, config);
     if (templates.length === 1) return features;
-    const each = l2Normalize(features).reshape([templates.length, classes.length, model.config.projection]);
+    const each = l2Normalize(features).reshape([templates.length, classes.length, config.projection]);
     return l2Normalize(each.mean(0));
   });
 }
@@ -112,9 +132,7 @@ export async function textFeatures(
   build: (scope: Scope, ids: Tensor) => Tensor,
 ): Promise<HostTensor<'float32'>> {
   const { result: features } = trace(model.weights, (s) => build(s, input('ids', ids.shape, 'int64')));
-  const program = await compile({ features }, { name: 'text tower' });
   const feeds = Object.fromEntries(Object.entries(params).map(([name, value]) => [`param/${name}`, value]));
-  const out = await program.run({ ids, ...feeds });
-  await program.release();
+  const out = await runOnce({ features }, { ids, ...feeds }, { name: 'text tower' });
   return out.features as HostTensor<'float32'>;
 }
