@@ -1,23 +1,14 @@
 import { z } from 'zod';
 import { clipTrainTransform, type Dataset } from '../../data/index.ts';
-import type { Tensor } from '../../graph/index.ts';
 import type { ClipModel } from '../../hub/index.ts';
-import { cosineLogits, logitScale, placeTokens, textTower } from '../../models/clip/index.ts';
-import {
-  accuracy,
-  coopCosine,
-  crossEntropy,
-  normalInit,
-  type Scope,
-  sgd,
-  valueInit,
-} from '../../nn/index.ts';
+import { cosineLogits, logitScale } from '../../models/clip/index.ts';
+import { accuracy, coopCosine, crossEntropy, normalInit, sgd, valueInit } from '../../nn/index.ts';
 import { Random } from '../../runtime/index.ts';
 import { batchOf, TrainStep, train, type Values } from '../../train/index.ts';
 import { defineMethod } from '../method.ts';
 import { textClassifier } from '../vlm/classify.ts';
 import { FeatureBatches, labelsOf } from '../vlm/loop.ts';
-import { layoutPrompts, type PromptLayout, textFeatures, wordEmbeddings } from '../vlm/prompts.ts';
+import { layoutPrompts, promptFeatures, textFeatures, wordEmbeddings } from '../vlm/prompts.ts';
 import type { Adapter, TuneTask } from '../vlm/task.ts';
 
 const options = z.strictObject({
@@ -51,20 +42,6 @@ const contextShape = (o: Options, model: ClipModel, classes: number): number[] =
   o.contextLength,
   model.config.text.width,
 ];
-
-/** Text features [C, D] of the prompts with the context vectors in place. */
-function promptFeatures(
-  scope: Scope,
-  ids: Tensor,
-  context: Tensor,
-  model: ClipModel,
-  layout: PromptLayout,
-): Tensor {
-  const prompted = scope.intercept({
-    tap: { 'text_model.embeddings:tokens': (x) => placeTokens(x, context, layout.slots) },
-  });
-  return textTower(prompted, ids, model.config).features;
-}
 
 function adapterOf(options: Options, tensors: Values): Adapter {
   const context = tensors.context;
@@ -120,19 +97,22 @@ export const coop = defineMethod({
       },
       optimizer: sgd({ lr: coopCosine(o.learningRate), momentum: 0.9, weightDecay: o.weightDecay }),
     });
-    const { params, stopped } = yield* train({
-      step,
-      seed: task.seed,
-      totalSteps: o.epochs * batches.perEpoch,
-      stepsPerEpoch: batches.perEpoch,
-      batch: (t) => ({ ...batches.at(t), ids: layout.ids }),
-      ...(task.dir !== undefined && { dir: task.dir }),
-      ...(task.resume && { resume: true }),
-      ...(task.signal && { signal: task.signal }),
-      fingerprint: task.fingerprint,
-    });
-    await step.release();
-    return { adapter: adapterOf(o, params), stopped };
+    try {
+      const { params, stopped } = yield* train({
+        step,
+        seed: task.seed,
+        totalSteps: o.epochs * batches.perEpoch,
+        stepsPerEpoch: batches.perEpoch,
+        batch: (t) => ({ ...batches.at(t), ids: layout.ids }),
+        dir: task.dir,
+        resume: task.resume,
+        fingerprint: task.fingerprint,
+        signal: task.signal,
+      });
+      return { adapter: adapterOf(o, params), stopped };
+    } finally {
+      await step.release();
+    }
   },
   restore: ({ options, tensors }) => adapterOf(options, tensors),
 });

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { constant, type HostTensor, i64 } from '../../graph/index.ts';
+import { constant, f32, type HostTensor, i64 } from '../../graph/index.ts';
 import { adam, cosine, crossEntropy, zerosInit } from '../../nn/index.ts';
 import { batchOf, TrainStep, train, type Values } from '../../train/index.ts';
 import { defineMethod } from '../method.ts';
@@ -44,49 +44,48 @@ export const linearProbe = defineMethod({
   kind: 'tune',
   options,
   async *fit(task, o) {
-    const { model, train: data, val } = task;
+    const { model, train: data } = task;
     const features = standardised(await task.features.of(data));
     const labels = i64(labelsOf(data));
-    let best: { adapter: Adapter; accuracy: number } | undefined;
-    for (const decay of o.decays) {
-      const step = await TrainStep.compile({
-        source: model.weights,
-        batch: { features: batchOf(features.x.shape), labels: batchOf(labels.shape, 'int64') },
-        build: (s, b) => {
-          const classes = data.classes.length;
-          const weight = s.param('weight', [classes, model.config.projection], zerosInit);
-          const bias = s.param('bias', [classes], zerosInit);
-          const logits = b.features!.matmul(weight, { transB: true }).add(bias);
-          return {
-            loss: crossEntropy(logits, b.labels!).add(
-              weight
-                .square()
-                .sum()
-                .mul(decay / 2),
-            ),
-          };
-        },
-        optimizer: adam({ lr: cosine(0.05) }),
-      });
-      const { params, stopped } = yield* train({
-        step,
-        seed: task.seed,
-        totalSteps: o.steps,
-        stepsPerEpoch: 1,
-        batch: () => ({ features: features.x, labels }),
-        fingerprint: task.fingerprint,
-        ...(task.signal && { signal: task.signal }),
-      });
+    const judge = task.val.examples.length ? task.val : data;
+    const judged = await task.features.of(judge);
+    const step = await TrainStep.compile({
+      source: model.weights,
+      batch: {
+        features: batchOf(features.x.shape),
+        labels: batchOf(labels.shape, 'int64'),
+        decay: batchOf([]),
+      },
+      build: (s, { features, labels, decay }) => {
+        const classes = data.classes.length;
+        const weight = s.param('weight', [classes, model.config.projection], zerosInit);
+        const bias = s.param('bias', [classes], zerosInit);
+        const logits = features!.matmul(weight, { transB: true }).add(bias);
+        return { loss: crossEntropy(logits, labels!).add(weight.square().sum().mul(decay!).mul(0.5)) };
+      },
+      optimizer: adam({ lr: cosine(0.05) }),
+    });
+    try {
+      let best: { adapter: Adapter; accuracy: number } | undefined;
+      for (const decay of o.decays) {
+        const { params, stopped } = yield* train({
+          step,
+          seed: task.seed,
+          totalSteps: o.steps,
+          stepsPerEpoch: 1,
+          batch: () => ({ features: features.x, labels, decay: f32([decay], []) }),
+          signal: task.signal,
+        });
+        const adapter = adapterOf(features.fold(params));
+        if (stopped === 'interrupted') return { adapter: best?.adapter ?? adapter, stopped };
+        const classifier = await adapter.classifier(model, data.classes, task.template);
+        const { accuracy } = score(await scoreFeatures(model, classifier, judged), labelsOf(judge));
+        if (!best || accuracy > best.accuracy) best = { adapter, accuracy };
+      }
+      return { adapter: best!.adapter, stopped: 'end' };
+    } finally {
       await step.release();
-      const adapter = adapterOf(features.fold(params));
-      if (stopped === 'interrupted') return { adapter: best?.adapter ?? adapter, stopped };
-      const judge = val.examples.length ? val : data;
-      const classifier = await adapter.classifier(model, data.classes, task.template);
-      const logits = await scoreFeatures(model, classifier, await task.features.of(judge));
-      const { accuracy } = score(logits, labelsOf(judge));
-      if (!best || accuracy > best.accuracy) best = { adapter, accuracy };
     }
-    return { adapter: best!.adapter, stopped: 'end' };
   },
   restore: ({ tensors }) => adapterOf(tensors),
 });
