@@ -25,6 +25,12 @@ export function appendTokens(x: Tensor, tokens: Tensor): Tensor {
 export function placeTokens(x: Tensor, tokens: Tensor, slots: Slots): Tensor {
   const [n, length, width] = x.shape as [number, number, number];
   const m = tokens.dim(-2);
+  const fits = (s: readonly number[]) => s.length === m && s.every((p) => p >= 0 && p < length);
+  if (slots.length !== n || !slots.every(fits)) {
+    throw new Error(
+      `Slots of ${slots.length} sentences do not fit ${m} soft tokens in each of ${n} × ${length} tokens`,
+    );
+  }
   const first = slots[0]?.[0] ?? 0;
   if (slots.every((s) => s.every((p, j) => p === first + j))) return replaceTokens(x, tokens, first);
   const soft = new Uint8Array(n * length);
