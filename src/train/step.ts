@@ -9,7 +9,15 @@ import {
   type WeightSource,
   zeros,
 } from '../graph/index.ts';
-import { type Param, type Progress, type Scope, type Transform, type Tree, trace } from '../nn/index.ts';
+import {
+  type Initializer,
+  type Param,
+  type Progress,
+  type Scope,
+  type Transform,
+  type Tree,
+  trace,
+} from '../nn/index.ts';
 import { type CompileOptions, compile, type Program, Random } from '../runtime/index.ts';
 
 export type Values = Record<string, HostTensor>;
@@ -28,6 +36,8 @@ export interface StepOptions {
   /** Builds the scalar `loss` and any further scalars to report. */
   readonly build: (scope: Scope, batch: Tree) => { loss: Tensor } & Tree;
   readonly optimizer: Transform;
+  /** Replaces initial values, by the parameter's name. */
+  readonly init?: (param: Param) => Initializer;
   readonly compile?: CompileOptions;
 }
 
@@ -42,6 +52,7 @@ export class TrainStep {
     private readonly stateShapes: Record<string, Shape>,
     private readonly hypers: ReadonlyMap<string, (t: Progress) => number>,
     readonly metrics: readonly string[],
+    private readonly initializer: (param: Param) => Initializer,
   ) {}
 
   static async compile(options: StepOptions): Promise<TrainStep> {
@@ -82,7 +93,14 @@ export class TrainStep {
       Object.fromEntries(Object.entries(outputs).map(([name, t]) => [`next/${name}`, t])),
       { name: 'training step', ...options.compile },
     );
-    return new TrainStep(program, params, stateShapes, hypers, Object.keys(metrics));
+    return new TrainStep(
+      program,
+      params,
+      stateShapes,
+      hypers,
+      Object.keys(metrics),
+      options.init ?? ((p) => p.init),
+    );
   }
 
   /** Number of trained scalars. */
@@ -95,7 +113,13 @@ export class TrainStep {
     const optimizer = Object.fromEntries(
       Object.entries(this.stateShapes).map(([name, shape]) => [name, zeros(shape)]),
     );
-    return { params: await initParams(this.params, seed), optimizer };
+    return {
+      params: await initParams(
+        this.params.map((p) => ({ ...p, init: this.initializer(p) })),
+        seed,
+      ),
+      optimizer,
+    };
   }
 
   /** Takes one step. `state` is left as it was; the returned metrics are finite or the caller's to judge. */

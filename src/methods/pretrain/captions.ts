@@ -7,9 +7,8 @@ const long = [
   'a drawing of a {}',
   'a {style} icon of a {}',
   'a {style} drawing of the {} symbol',
-  'a simple {style} pictogram that shows a {} on a white background',
-  'this is a small and clean {style} icon for a user interface, and what it shows is a {}',
-  'one of many icons in a set that was drawn in the {style} style; the name of this icon is {}',
+  'a simple {style} pictogram that shows a {}',
+  'a small {style} icon for a user interface: {}',
 ];
 export const captionTemplates: readonly string[] = [...short, ...long];
 

@@ -1,7 +1,14 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { byClass, type Dataset, icons, imageProcessor, subsetClasses } from '../../data/index.ts';
+import {
+  byClass,
+  type Dataset,
+  type Example,
+  icons,
+  imageProcessor,
+  subsetClasses,
+} from '../../data/index.ts';
 import {
   equal,
   type HostTensor,
@@ -29,7 +36,7 @@ import {
   visionTower,
   writeClipConfig,
 } from '../../models/clip/index.ts';
-import { adamw, chain, clipByGlobalNorm, cosine, type Scope } from '../../nn/index.ts';
+import { adamw, chain, clipByGlobalNorm, cosine, type Initializer, type Param } from '../../nn/index.ts';
 import { Random } from '../../runtime/index.ts';
 import { batchOf, type TrainEvent, TrainStep, train, type Values } from '../../train/index.ts';
 import { augmentDrawing } from './augment.ts';
@@ -39,6 +46,11 @@ import { caption, captionTemplates, drawTemplate } from './captions.ts';
 export const clipRecipe = z.strictObject({
   seed: z.int().default(1),
   minDrawings: z.int().positive().describe('names with fewer drawings are left out'),
+  first: z
+    .strictObject({ steps: z.int().nonnegative(), minDrawings: z.int().positive() })
+    .describe(
+      'begin with the most frequent names only: with thousands of names, training stays at chance for long',
+    ),
   steps: z.int().positive().describe('training steps'),
   batch: z.int().positive().describe('images a step'),
   extraCaptions: z.int().nonnegative().describe('further captions a step, as negatives for the images'),
@@ -113,7 +125,6 @@ export async function* pretrainClip(options: PretrainOptions): AsyncGenerator<Tr
       labels: batchOf([r.batch + r.extraCaptions], 'int64'),
     },
     build: (s, { pixels, ids, labels }) => {
-      declarePositions(s, config);
       const image = visionTower(s, pixels!, config).features;
       const text = textTower(s, ids!, config).features;
       const scale = minimum(logitScale(s, config), 100);
@@ -121,6 +132,7 @@ export async function* pretrainClip(options: PretrainOptions): AsyncGenerator<Tr
       const loss = multiPositiveLoss(logits, labels!, r.batch);
       return { loss, scale };
     },
+    init: initializer(config),
     optimizer: chain(
       clipByGlobalNorm(1),
       adamw({
@@ -156,28 +168,33 @@ export async function* pretrainClip(options: PretrainOptions): AsyncGenerator<Tr
 }
 
 /**
- * Starts the vision tower's positions from sines and cosines of row and column (Beyer et al. 2022, arXiv 2205.01580)
- * instead of noise: a small tower then sees shapes far earlier. The first declaration of a parameter decides.
+ * Initial values by which a small tower, short of data, leaves the plateau at chance early. Those of `transformers`
+ * make all images nearly one vector (mean cosine 0.97); wider branches of the residual stream tell them apart
+ * (0.5), and positions of sines and cosines of row and column (Beyer et al. 2022, arXiv 2205.01580) show shapes.
  */
-function declarePositions(s: Scope, { vision }: ClipConfig): void {
-  const grid = Math.floor(vision.imageSize / vision.patchSize);
-  const shape = [grid * grid + 1, vision.width];
-  s.param('vision_model.embeddings.position_embedding.weight', shape, () => {
-    const quarter = vision.width / 4;
-    const out = new Float32Array(shape[0]! * vision.width);
-    for (let cell = 0; cell < grid * grid; cell++) {
-      for (let i = 0; i < quarter; i++) {
-        const frequency = 100 ** (-i / Math.max(1, quarter - 1));
-        const [y, x] = [Math.floor(cell / grid) * frequency, (cell % grid) * frequency];
-        const at = (cell + 1) * vision.width + i;
-        out[at] = Math.sin(x);
-        out[at + quarter] = Math.cos(x);
-        out[at + 2 * quarter] = Math.sin(y);
-        out[at + 3 * quarter] = Math.cos(y);
-      }
+function initializer({ vision }: ClipConfig): (param: Param) => Initializer {
+  return ({ name, init }) => {
+    if (name === 'vision_model.embeddings.position_embedding.weight') return () => sinCosPositions(vision);
+    if (!/(v_proj|out_proj|fc2)\.weight$/.test(name)) return init;
+    return async (shape, random) => (await init(shape, random)).map((v) => 3 * v);
+  };
+}
+
+function sinCosPositions({ imageSize, patchSize, width }: ClipConfig['vision']): Float32Array {
+  const grid = Math.floor(imageSize / patchSize);
+  const quarter = width / 4;
+  const out = new Float32Array((grid * grid + 1) * width);
+  for (let cell = 0; cell < grid * grid; cell++) {
+    for (let i = 0; i < quarter; i++) {
+      const frequency = 100 ** (-i / (quarter - 1));
+      const angles = [(cell % grid) * frequency, Math.floor(cell / grid) * frequency];
+      const values = angles.flatMap((a) => [Math.sin(a), Math.cos(a)]);
+      values.forEach((v, part) => {
+        out[(cell + 1) * width + part * quarter + i] = v / 2;
+      });
     }
-    return out.map((v) => v * 0.5);
-  });
+  }
+  return out;
 }
 
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
@@ -220,26 +237,25 @@ function multiPositiveLoss(logits: Tensor, labels: Tensor, images: number): Tens
 
 const styles = { outline: 'outline', solid: 'solid', duotone: 'duotone', color: 'colourful', pixel: 'pixel' };
 
-/** Batches as a pure function of the step: every epoch is a new order of all images. */
+/** Batches as a pure function of the step: the most frequent names first, then all; every epoch in a new order. */
 function batches(data: Dataset, r: ClipRecipe, tokenizer: Tokenizer): (step: number) => Promise<Values> {
   const processor = imageProcessor(imageSettings(r.vision.imageSize));
-  const perEpoch = Math.floor(data.examples.length / r.batch);
-  let order: { epoch: number; indices: Int32Array } = { epoch: -1, indices: new Int32Array() };
+  const frequent = byClass(data).flatMap((d) => (d.length >= r.first.minDrawings ? d : []));
+  let order: { key: string; examples: Example[] } | undefined;
   return async (step) => {
-    const epoch = Math.floor(step / perEpoch);
-    if (order.epoch !== epoch) {
-      order = { epoch, indices: new Random(r.seed, 'order', epoch).permutation(data.examples.length) };
-    }
-    const from = (step % perEpoch) * r.batch;
-    const examples = Array.from({ length: r.batch }, (_, i) => data.examples[order.indices[from + i]!]!);
+    const early = step < r.first.steps;
+    const pool = early ? frequent : data.examples;
+    const perEpoch = Math.floor(pool.length / r.batch);
+    const local = early ? step : step - r.first.steps;
+    const key = `${early ? 'first' : 'all'} ${Math.floor(local / perEpoch)}`;
+    if (order?.key !== key) order = { key, examples: new Random(r.seed, 'order', key).shuffle(pool) };
+    const from = (local % perEpoch) * r.batch;
+    const examples = order.examples.slice(from, from + r.batch);
     const images = await Promise.all(
       examples.map(async (e, i) => augmentDrawing(await e.image(), new Random(r.seed, 'augment', step, i))),
     );
     const random = new Random(r.seed, 'captions', step);
-    const others = Array.from(
-      { length: r.extraCaptions },
-      () => data.examples[random.int(data.examples.length)]!,
-    );
+    const others = Array.from({ length: r.extraCaptions }, () => pool[random.int(pool.length)]!);
     const captioned = [...examples, ...others];
     const template = drawTemplate(random);
     const texts = captioned.map((e) =>
