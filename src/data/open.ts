@@ -8,10 +8,10 @@ import { type IconOptions, icons } from './icons.ts';
 import { imageManifest } from './manifest.ts';
 
 /** Data sets that need no files from the user. */
-export const builtInData = ['icons'] as const;
+export const builtInData = ['icons', 'icons-unseen'] as const;
 
 /**
- * `icons`, a folder with one sub-folder a class, or a `.csv` or `.jsonl` manifest. A folder called `icons` is
+ * `icons`, `icons-unseen` (names that no caption of pretraining has; images to test on only), a folder with one sub-folder a class, or a `.csv` or `.jsonl` manifest. A folder called `icons` is
  * reached as `./icons`.
  */
 export async function openData(
@@ -23,6 +23,11 @@ export async function openData(
     const train = await icons({ split: 'train', onProgress });
     const [val, test] = [await icons({ split: 'val' }), await icons({ split: 'test' })];
     return { train, val, test, split: 'fixed: families of drawings apart', warnings: [] };
+  }
+  if (source === 'icons-unseen') {
+    const test = await icons({ split: 'test', task: 'unseen', onProgress: options.onProgress });
+    const none = { ...test, examples: [] };
+    return { train: none, val: none, test, split: 'fixed: all images are test images', warnings: [] };
   }
   if (/^\.(?:csv|jsonl|ndjson)$/i.test(extname(source))) return imageManifest(source, options);
   if (!(await stat(source).catch(() => undefined)) && !/[/\\.]/.test(source)) {
