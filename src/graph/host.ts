@@ -94,6 +94,14 @@ export function f32(values: ArrayLike<number>, shape: Shape = [values.length]): 
   return checked({ dtype: 'float32', shape, data });
 }
 
+/** Numbers as a tensor of any floating-point dtype. */
+export function floats(values: ArrayLike<number>, shape: Shape, dtype: DType): HostTensor {
+  if (dtype === 'float64') return checked({ dtype, shape, data: Float64Array.from(values) });
+  if (dtype === 'float32') return f32(values, shape);
+  if (dtype === 'float16') return toFloat16(f32(values, shape));
+  throw new Error(`Numbers cannot become a ${dtype} tensor`);
+}
+
 /** An int64 tensor from numbers. */
 export function i64(values: ArrayLike<number>, shape: Shape = [values.length]): HostTensor<'int64'> {
   return checked({ dtype: 'int64', shape, data: BigInt64Array.from(Array.from(values, BigInt)) });

@@ -34,7 +34,16 @@ export interface OpAttrs {
   round: None;
   sin: None;
   cos: None;
+  tan: None;
+  asin: None;
+  acos: None;
+  atan: None;
+  sinh: None;
+  cosh: None;
   tanh: None;
+  asinh: None;
+  acosh: None;
+  atanh: None;
   erf: None;
   sigmoid: None;
   softplus: None;
@@ -53,6 +62,7 @@ export interface OpAttrs {
   // linear
   matmul: { transA: boolean; transB: boolean; alpha: number };
   conv: Conv;
+  maxPool: Window & { kernel: readonly number[] };
   // normalisation
   softmax: { axis: number };
   logSoftmax: { axis: number };
@@ -67,19 +77,21 @@ export interface OpAttrs {
   // indexing
   gather: { axis: number };
   gatherElements: { axis: number };
-  scatterAdd: { axis: number };
+  scatter: { axis: number; reduction: 'none' | 'add' };
 }
 export type None = Record<never, never>;
 /** Axes are sorted and non-negative; reduced axes stay as size 1 (the function drops them with a reshape). */
 export interface Reduce {
   axes: readonly number[];
 }
-/** One entry per spatial axis; padding before and after may differ. */
-export interface Conv {
+/** How a window slides: one entry per spatial axis; padding before and after may differ. */
+export interface Window {
   strides: readonly number[];
   before: readonly number[];
   after: readonly number[];
   dilations: readonly number[];
+}
+export interface Conv extends Window {
   groups: number;
 }
 export type OpName = keyof OpAttrs;
@@ -120,6 +132,8 @@ export interface Emitter {
   /** A constant scalar of `dtype`. */
   scalar(value: number, dtype: DType): string;
   leaf(node: Node): string;
+  /** Whether anything reads this output: what nothing reads need not be computed. */
+  used(t: Tensor): boolean;
 }
 export type OnnxAttr = number | string | readonly number[] | { float: number };
 

@@ -79,7 +79,7 @@ let nextId = 0;
 /** Applies an op by name: checks the inputs by its rule and returns all its outputs. */
 export function applyAll<N extends OpName>(op: N, inputs: readonly Tensor[], attrs: OpAttrs[N]): Tensor[] {
   const types = ops.rules[op].type(inputs, attrs);
-  const node: Node<N> = { op, inputs, attrs, outputs: [], id: nextId++ };
+  const node: Node<N> = { op, inputs: [...inputs], attrs, outputs: [], id: nextId++ };
   const outputs = (Array.isArray(types) ? types : [types]).map(
     (t: TensorType, i) => new Tensor(node as unknown as Node, i, t.shape, t.dtype),
   );

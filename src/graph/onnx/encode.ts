@@ -36,6 +36,7 @@ export async function encodeOnnx(
 ): Promise<EncodedModel> {
   const simple = Object.entries(simplify(outputs));
   const nodes = nodesOf(simple.map(([, t]) => t));
+  const read = new Set([...nodes.flatMap((n) => n.inputs), ...simple.map(([, t]) => t)]);
   const inputs = new Map<string, { name: string; shape: Shape; dtype: DType }>();
   const graph = new ProtoWriter();
   const initializers = new Map<string, string>();
@@ -96,6 +97,7 @@ export async function encodeOnnx(
     ints: (values) => emitter.constant(i64(values)),
     scalar: (value, dtype) => leaf(constant(value, dtype).node),
     leaf,
+    used: (t) => read.has(t),
   };
 
   const loaded = new Map<Weight, HostTensor>();

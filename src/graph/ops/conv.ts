@@ -1,5 +1,5 @@
 import { type Shape, sizeOf } from '../host.ts';
-import type { Conv, Rules } from '../rule.ts';
+import type { Conv, Rules, Window } from '../rule.ts';
 import { apply, constant, type Tensor } from '../tensor.ts';
 import { opError, requireFloat } from './common.ts';
 import { mul } from './elementwise.ts';
@@ -28,7 +28,7 @@ export function perAxis(op: string, name: string, value: PerAxis, rank: number, 
 }
 
 /** Spatial output lengths of a window that slides over `lengths`. */
-const slide = (lengths: Shape, kernel: Shape, c: Conv): number[] =>
+export const slide = (lengths: Shape, kernel: Shape, c: Window): number[] =>
   lengths.map((n, i) => {
     const reach = c.dilations[i]! * (kernel[i]! - 1) + 1;
     return Math.floor((n + c.before[i]! + c.after[i]! - reach) / c.strides[i]!) + 1;

@@ -14,7 +14,7 @@ import { expand, reshape } from './shape.ts';
 
 type Binary = 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'maximum' | 'minimum';
 type Compare = 'equal' | 'less' | 'lessEqual' | 'and' | 'or';
-type UnaryFloat =
+type Unary =
   | 'exp'
   | 'log'
   | 'sqrt'
@@ -22,8 +22,6 @@ type UnaryFloat =
   | 'floor'
   | 'ceil'
   | 'round'
-  | 'sin'
-  | 'cos'
   | 'tanh'
   | 'erf'
   | 'sigmoid'
@@ -57,8 +55,9 @@ const compare = (op: Compare, onnx: string): OpRule<None> => ({
   emit: (e, inputs) => e.node(onnx, inputs),
 });
 
-const unary = (
-  op: UnaryFloat,
+/** The rule of a function of one floating-point operand. */
+export const unary = (
+  op: OpName,
   onnx: string,
   grad: ((g: Tensor, x: Tensor, y: Tensor) => Tensor) | typeof nonDifferentiable,
 ): OpRule<None> => ({
@@ -87,7 +86,7 @@ const SQRT_2_PI = Math.sqrt(2 / Math.PI);
 export const elementwiseRules: Rules<
   | Binary
   | Compare
-  | UnaryFloat
+  | Unary
   | 'not'
   | 'where'
   | 'neg'
@@ -150,8 +149,6 @@ export const elementwiseRules: Rules<
   floor: unary('floor', 'Floor', nonDifferentiable),
   ceil: unary('ceil', 'Ceil', nonDifferentiable),
   round: unary('round', 'Round', nonDifferentiable),
-  sin: unary('sin', 'Sin', (g, x) => mul(g, cos(x))),
-  cos: unary('cos', 'Cos', (g, x) => neg(mul(g, sin(x)))),
   tanh: unary('tanh', 'Tanh', (g, _x, y) => mul(g, sub(1, mul(y, y)))),
   erf: unary('erf', 'Erf', (g, x) => mul(g, mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI)))),
   sigmoid: unary('sigmoid', 'Sigmoid', (g, _x, y) => mul(g, mul(y, sub(1, y)))),
@@ -257,6 +254,7 @@ export const clip = (x: Tensor, min: number, max: number): Tensor => minimum(max
 export const equal = (a: Operand, b: Operand): Tensor => apply('equal', operands(a, b), {});
 export const less = (a: Operand, b: Operand): Tensor => apply('less', operands(a, b), {});
 export const lessEqual = (a: Operand, b: Operand): Tensor => apply('lessEqual', operands(a, b), {});
+export const notEqual = (a: Operand, b: Operand): Tensor => not(equal(a, b));
 export const greater = (a: Operand, b: Operand): Tensor => less(b, a);
 export const greaterEqual = (a: Operand, b: Operand): Tensor => lessEqual(b, a);
 export const and = (a: Tensor, b: Tensor): Tensor => apply('and', [a, b], {});
@@ -277,8 +275,6 @@ export const floor = (x: Tensor): Tensor => apply('floor', [x], {});
 export const ceil = (x: Tensor): Tensor => apply('ceil', [x], {});
 /** Nearest integer, halves to even. */
 export const round = (x: Tensor): Tensor => apply('round', [x], {});
-export const sin = (x: Tensor): Tensor => apply('sin', [x], {});
-export const cos = (x: Tensor): Tensor => apply('cos', [x], {});
 export const tanh = (x: Tensor): Tensor => apply('tanh', [x], {});
 export const erf = (x: Tensor): Tensor => apply('erf', [x], {});
 export const sigmoid = (x: Tensor): Tensor => apply('sigmoid', [x], {});
@@ -288,10 +284,22 @@ export const relu = (x: Tensor): Tensor => apply('relu', [x], {});
 /** GELU with the exact error function, or its tanh approximation (`gelu_new`, `gelu_pytorch_tanh`). */
 export const gelu = (x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor =>
   apply('gelu', [x], { approximate });
-/** x·σ(1.702 x), the activation of OpenAI's CLIP. */
-export const quickGelu = (x: Tensor): Tensor => mul(x, sigmoid(mul(x, 1.702)));
-/** x·σ(x), also called swish. */
-export const silu = (x: Tensor): Tensor => mul(x, sigmoid(x));
+
+export const isNan = (x: Tensor): Tensor => notEqual(x, x);
+/** The integer next to x on the way to zero. */
+export const trunc = (x: Tensor): Tensor => mul(sign(x), floor(abs(x)));
+/**
+ * What is left of a after whole steps of b, with the sign of b (torch.remainder); of integers as well. Its gradient
+ * is that of a − b·⌊a / b⌋ with the quotient held.
+ */
+export function remainder(a: Operand, b: Operand): Tensor {
+  const [x, y] = operands(a, b);
+  if (isFloat(x)) return sub(x, mul(y, floor(div(x, y))));
+  // Division of integers cuts towards zero.
+  const rest = sub(x, mul(y, div(x, y)));
+  const wrong = and(notEqual(rest, 0), notEqual(less(rest, 0), less(y, 0)));
+  return where(wrong, add(rest, y), rest);
+}
 
 /** Converts the element type; gradients flow between floating-point types. */
 export const cast = (x: Tensor, to: DType): Tensor => (x.dtype === to ? x : apply('cast', [x], { to }));

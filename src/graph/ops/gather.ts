@@ -1,17 +1,18 @@
-import { i64 } from '../host.ts';
+import { i64, type Shape, sizeOf } from '../host.ts';
 import type { Rules } from '../rule.ts';
 import { apply, constant, type Tensor } from '../tensor.ts';
 import { normalizeAxis, opError, sameShape } from './common.ts';
-import { cast, equal } from './elementwise.ts';
+import { add, cast, equal, less, mul, where } from './elementwise.ts';
+import { sum } from './reduce.ts';
 import { expand, reshape, transpose } from './shape.ts';
 
-function requireIndices(op: 'gather' | 'gatherElements' | 'scatterAdd', indices: Tensor): void {
+function requireIndices(op: 'gather' | 'gatherElements' | 'scatter', indices: Tensor): void {
   if (indices.dtype !== 'int64' && indices.dtype !== 'int32') {
     throw opError(op, 'indices must be int64 or int32', [indices]);
   }
 }
 
-export const gatherRules: Rules<'gather' | 'gatherElements' | 'scatterAdd'> = {
+export const gatherRules: Rules<'gather' | 'gatherElements' | 'scatter'> = {
   gather: {
     type([x, indices], { axis }) {
       requireIndices('gather', indices!);
@@ -52,24 +53,26 @@ export const gatherRules: Rules<'gather' | 'gatherElements' | 'scatterAdd'> = {
     },
     emit: (e, inputs, { axis }) => e.node('GatherElements', inputs, { axis }),
   },
-  scatterAdd: {
-    type([x, indices, updates], { axis }) {
-      requireIndices('scatterAdd', indices!);
-      if (
-        !sameShape(indices!.shape, updates!.shape) ||
-        x!.rank !== indices!.rank ||
-        x!.dtype !== updates!.dtype
-      ) {
-        throw opError('scatterAdd', `indices and updates must agree (axis ${axis})`, [
-          x!,
-          indices!,
-          updates!,
-        ]);
+  scatter: {
+    type(inputs, { axis }) {
+      const [x, indices, updates] = inputs as [Tensor, Tensor, Tensor];
+      requireIndices('scatter', indices);
+      const fits = sameShape(indices.shape, updates.shape) && x.rank === indices.rank;
+      if (!fits || x.dtype !== updates.dtype) {
+        throw opError('scatter', `indices and updates must agree (axis ${axis})`, inputs);
       }
-      return { dtype: x!.dtype, shape: x!.shape };
+      return { dtype: x.dtype, shape: x.shape };
     },
-    grad: ([g], node, { axis }) => [g, undefined, gatherElements(g!, node.inputs[1]!, axis)],
-    emit: (e, inputs, { axis }) => e.node('ScatterElements', inputs, { axis, reduction: 'add' }),
+    grad: ([g], node, { axis, reduction }) => {
+      const [, indices, updates] = node.inputs as [Tensor, Tensor, Tensor];
+      const zero = () => expand(constant(0, g!.dtype), updates.shape);
+      return [
+        reduction === 'add' ? g : scatter(g!, indices, zero(), axis),
+        undefined,
+        gatherElements(g!, indices, axis),
+      ];
+    },
+    emit: (e, inputs, { axis, reduction }) => e.node('ScatterElements', inputs, { axis, reduction }),
   },
 };
 
@@ -83,7 +86,51 @@ export const gatherElements = (x: Tensor, indices: Tensor, axis: number): Tensor
 
 /** Adds `updates` to `x` at indices along `axis`; repeated indices accumulate (torch.scatter_add). */
 export const scatterAdd = (x: Tensor, indices: Tensor, updates: Tensor, axis: number): Tensor =>
-  apply('scatterAdd', [x, indices, updates], { axis: normalizeAxis(axis, x.rank) });
+  apply('scatter', [x, indices, updates], { axis: normalizeAxis(axis, x.rank), reduction: 'add' });
+
+/** Replaces the elements of `x` at indices along `axis` by `updates` (torch.scatter). Indices must not repeat. */
+export const scatter = (x: Tensor, indices: Tensor, updates: Tensor, axis: number): Tensor =>
+  apply('scatter', [x, indices, updates], { axis: normalizeAxis(axis, x.rank), reduction: 'none' });
+
+/** Positions [...] in the flattened first k axes of `shape`, from index vectors [..., k]. */
+function flatPositions(op: string, shape: Shape, indices: Tensor): Tensor {
+  const k = indices.dim(-1);
+  if (k > shape.length) throw new Error(`${op}: index vectors of ${k} entries do not fit [${shape}]`);
+  const lengths = shape.slice(0, k);
+  const strides = lengths.map((_, i) => sizeOf(lengths.slice(i + 1)));
+  const wide = cast(indices, 'int64');
+  const counted = where(less(wide, 0), add(wide, constant(i64(lengths))), wide);
+  return sum(mul(counted, constant(i64(strides))), -1);
+}
+
+/** x at index vectors: indices [..., k] into the first k axes → [..., rest of x]. */
+export function gatherND(x: Tensor, indices: Tensor): Tensor {
+  const k = indices.dim(-1);
+  const at = flatPositions('gatherND', x.shape, indices);
+  return gather(reshape(x, [sizeOf(x.shape.slice(0, k)), ...x.shape.slice(k)]), at, 0);
+}
+
+/**
+ * Puts updates [..., rest of x] at index vectors [..., k] of x: in the place of what stood there (`none`, where
+ * indices must not repeat) or added to it.
+ */
+export function scatterND(
+  x: Tensor,
+  indices: Tensor,
+  updates: Tensor,
+  reduction: 'none' | 'add' = 'none',
+): Tensor {
+  const k = indices.dim(-1);
+  const at = flatPositions('scatterND', x.shape, indices);
+  const [rows, width] = [sizeOf(x.shape.slice(0, k)), sizeOf(x.shape.slice(k))];
+  if (!sameShape(updates.shape, [...at.shape, ...x.shape.slice(k)])) {
+    throw new Error(`scatterND: updates ${updates} do not fit ${x} at ${indices}`);
+  }
+  const flat = reshape(updates, [at.size, width]);
+  const spread = expand(reshape(at, [at.size, 1]), flat.shape);
+  const put = apply('scatter', [reshape(x, [rows, width]), spread, flat], { axis: 0, reduction });
+  return reshape(put, x.shape);
+}
 
 /** Rows of `table` [V, D] for int ids of any shape: [...ids, D]. */
 export const embedding = (table: Tensor, ids: Tensor): Tensor => gather(table, ids, 0);

@@ -5,15 +5,19 @@ import { gatherRules } from './gather.ts';
 import { leafRules } from './leaves.ts';
 import { linearRules } from './linear.ts';
 import { normaliseRules } from './normalise.ts';
+import { poolRules } from './pool.ts';
 import { reduceRules } from './reduce.ts';
 import { shapeRules } from './shape.ts';
+import { trigonometryRules } from './trigonometry.ts';
 
 const table: Rules = {
   ...leafRules,
   ...elementwiseRules,
+  ...trigonometryRules,
   ...reduceRules,
   ...linearRules,
   ...convRules,
+  ...poolRules,
   ...normaliseRules,
   ...shapeRules,
   ...gatherRules,
@@ -22,11 +26,19 @@ const table: Rules = {
 /** The rule table. Typed by `OpAttrs`: an op without a type rule, gradient rule or emission does not compile. */
 export const rules = table as { [K in OpName]: OpRule<unknown> };
 
+export * from './activations.ts';
+export * from './arrange.ts';
 export { normalizeAxis } from './common.ts';
 export * from './conv.ts';
+export * from './einsum.ts';
 export * from './elementwise.ts';
 export * from './gather.ts';
+export * from './grid.ts';
+export * from './linalg.ts';
 export * from './linear.ts';
 export * from './normalise.ts';
+export * from './pool.ts';
 export * from './reduce.ts';
+export * from './resize.ts';
 export * from './shape.ts';
+export * from './trigonometry.ts';

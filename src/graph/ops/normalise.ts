@@ -2,9 +2,9 @@ import type { Shape } from '../host.ts';
 import type { Rules } from '../rule.ts';
 import { apply, constant, type Tensor } from '../tensor.ts';
 import { normalizeAxis, opError, requireFloat, sameShape } from './common.ts';
-import { add, div, exp, mul, onnxTypes, sqrt, sub } from './elementwise.ts';
-import { mean, sum, sumTo } from './reduce.ts';
-import { expand } from './shape.ts';
+import { add, div, exp, mul, onnxTypes, reciprocal, sqrt, sub } from './elementwise.ts';
+import { mean, sum, sumTo, variance } from './reduce.ts';
+import { expand, reshape } from './shape.ts';
 
 export const normaliseRules: Rules<'softmax' | 'logSoftmax' | 'layerNorm'> = {
   softmax: {
@@ -99,3 +99,70 @@ export const rmsNorm = (x: Tensor, scale: Tensor, eps = 1e-6): Tensor =>
 /** x / √(Σ x² + eps) along an axis: finite value and gradient at x = 0 when eps > 0. */
 export const l2Normalize = (x: Tensor, axis = -1, eps = 1e-24): Tensor =>
   div(x, sqrt(add(sum(mul(x, x), axis, true), eps)));
+
+/** [x.shape with every axis but the channels of size 1], to broadcast per-channel vectors over [N, C, ...]. */
+const perChannel = (v: Tensor, x: Tensor): Tensor => reshape(v, [v.size, ...x.shape.slice(2).map(() => 1)]);
+
+const affine = (x: Tensor, scale?: Tensor, bias?: Tensor): Tensor => {
+  const y = scale ? mul(x, perChannel(scale, x)) : x;
+  return bias ? add(y, perChannel(bias, x)) : y;
+};
+
+/**
+ * Normalises groups of channels of x [N, C, ...] to mean 0 and variance 1, then scales by channel (Wu & He 2018). One
+ * layerNorm over the flattened groups, which also gives its gradient the saved statistics.
+ */
+export function groupNorm(x: Tensor, groups: number, scale?: Tensor, bias?: Tensor, eps = 1e-5): Tensor {
+  const [n, c] = x.shape as [number, number];
+  if (x.rank < 2 || c % groups !== 0) throw new Error(`groupNorm: ${x} has no ${groups} groups of channels`);
+  const rows = reshape(x, [n * groups, x.size / (n * groups)]);
+  const one = expand(constant(1, x.dtype), [rows.dim(1)]);
+  return affine(reshape(layerNorm(rows, one, undefined, eps), x.shape), scale, bias);
+}
+
+/** Normalises each channel of each example of x [N, C, ...spatial] (Ulyanov et al. 2016). */
+export const instanceNorm = (x: Tensor, scale?: Tensor, bias?: Tensor, eps = 1e-5): Tensor =>
+  groupNorm(x, x.dim(1), scale, bias, eps);
+
+export interface BatchStatistics {
+  mean: Tensor;
+  /** Population variance. */
+  variance: Tensor;
+}
+
+/** Mean and population variance of each channel of x [N, C, ...]: two vectors [C]. */
+export function batchStatistics(x: Tensor): BatchStatistics {
+  const axes = x.shape.map((_, i) => i).filter((i) => i !== 1);
+  return { mean: mean(x, axes), variance: variance(x, axes) };
+}
+
+/** Running statistics after one more batch of `count` elements a channel, as PyTorch keeps them (unbiased). */
+export const updateStatistics = (
+  running: BatchStatistics,
+  batch: BatchStatistics,
+  count: number,
+  momentum = 0.1,
+): BatchStatistics => ({
+  mean: add(mul(running.mean, 1 - momentum), mul(batch.mean, momentum)),
+  variance: add(
+    mul(running.variance, 1 - momentum),
+    mul(batch.variance, (momentum * count) / Math.max(1, count - 1)),
+  ),
+});
+
+/**
+ * Normalises each channel of x [N, C, ...] by the given statistics: running ones (evaluation), or the batch's own
+ * (training, the default), through which gradients flow (Ioffe & Szegedy 2015).
+ */
+export function batchNorm(
+  x: Tensor,
+  scale?: Tensor,
+  bias?: Tensor,
+  statistics: BatchStatistics = batchStatistics(x),
+  eps = 1e-5,
+): Tensor {
+  const inverse = reciprocal(sqrt(add(statistics.variance, eps)));
+  const factor = scale ? mul(scale, inverse) : inverse;
+  // Centred first: x·factor − mean·factor would subtract large numbers.
+  return affine(sub(x, perChannel(statistics.mean, x)), factor, bias);
+}

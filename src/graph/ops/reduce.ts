@@ -2,9 +2,26 @@ import type { Shape } from '../host.ts';
 import { nonDifferentiable, type OpRule, type Reduce, type Rules } from '../rule.ts';
 import { apply, applyAll, constant, type Tensor } from '../tensor.ts';
 import { normalizeAxis, opError, requireFloat, sameShape } from './common.ts';
-import { add, cast, div, equal, exp, log, mul, sub } from './elementwise.ts';
+import {
+  abs,
+  add,
+  cast,
+  div,
+  equal,
+  exp,
+  less,
+  log,
+  maximum,
+  mul,
+  neg,
+  not,
+  pow,
+  sqrt,
+  sub,
+  where,
+} from './elementwise.ts';
 import { scatterAdd } from './gather.ts';
-import { expand, reshape } from './shape.ts';
+import { expand, pad, reshape, slice, transpose } from './shape.ts';
 
 /** One axis, several, or (absent) all. */
 export type Axes = number | readonly number[];
@@ -106,6 +123,8 @@ export const min = (x: Tensor, axes?: Axes, keepDims = false): Tensor => reduce(
 /** Index of the first largest element of an axis, int64. */
 export const argMax = (x: Tensor, axis = -1): Tensor =>
   apply('argMax', [x], { axis: normalizeAxis(axis, x.rank) });
+/** Index of the first smallest element of an axis, int64. */
+export const argMin = (x: Tensor, axis = -1): Tensor => argMax(neg(x), axis);
 /** Running sum along an axis; `reverse` sums from the end. */
 export const cumSum = (x: Tensor, axis: number, reverse = false): Tensor =>
   apply('cumSum', [x], { axis: normalizeAxis(axis, x.rank), reverse });
@@ -113,10 +132,63 @@ export const cumSum = (x: Tensor, axis: number, reverse = false): Tensor =>
 export function topK(x: Tensor, k: number, axis = -1, largest = true): [values: Tensor, indices: Tensor] {
   return applyAll('topK', [x], { k, axis: normalizeAxis(axis, x.rank), largest }) as [Tensor, Tensor];
 }
-/** Population variance (divides by n), as layer norms use it. */
-export function variance(x: Tensor, axes?: Axes, keepDims = false): Tensor {
+/** An axis in ascending or descending order, and the int64 indices that put it there. */
+export const sort = (x: Tensor, axis = -1, descending = false): [values: Tensor, indices: Tensor] =>
+  topK(x, x.dim(axis), axis, descending);
+
+/** Variance: divides by n − `correction`, 0 as layer norms use it. */
+export function variance(x: Tensor, axes?: Axes, keepDims = false, correction = 0): Tensor {
   const centred = sub(x, mean(x, axes, true));
-  return mean(mul(centred, centred), axes, keepDims);
+  const squares = mul(centred, centred);
+  if (correction === 0) return mean(squares, axes, keepDims);
+  const total = sum(squares, axes, keepDims);
+  return div(total, x.size / total.size - correction);
+}
+
+/** Whether any element is true, of a bool tensor. */
+export const any = (x: Tensor, axes?: Axes, keepDims = false): Tensor =>
+  less(0, sum(cast(x, 'int32'), axes, keepDims));
+/** Whether all elements are true, of a bool tensor. */
+export const all = (x: Tensor, axes?: Axes, keepDims = false): Tensor => not(any(not(x), axes, keepDims));
+
+/** Product over axes, by halves: the gradient is right where elements are zero. */
+export function prod(x: Tensor, axes?: Axes, keepDims = false): Tensor {
+  const { kept, reduced, flat } = lastAxis(x, axes);
+  let y = flat;
+  while (y.dim(-1) > 1) {
+    const n = y.dim(-1);
+    const half = Math.ceil(n / 2);
+    const rest = pad(slice(y, -1, half), [...kept.map(() => 0), 0], [...kept.map(() => 0), 2 * half - n], 1);
+    y = mul(slice(y, -1, 0, half), rest);
+  }
+  const shape = x.shape.flatMap((n, i) => (reduced.includes(i) ? (keepDims ? [1] : []) : [n]));
+  return y.dim(-1) === 0 ? expand(constant(1, x.dtype), shape) : reshape(y, shape);
+}
+
+/** `x` with the reduced axes flattened into a last one. */
+function lastAxis(x: Tensor, axes?: Axes): { kept: number[]; reduced: number[]; flat: Tensor } {
+  const list = axes === undefined ? x.shape.map((_, i) => i) : typeof axes === 'number' ? [axes] : axes;
+  const reduced = list.map((a) => normalizeAxis(a, x.rank));
+  const kept = x.shape.map((_, i) => i).filter((i) => !reduced.includes(i));
+  const count = reduced.reduce((n, i) => n * x.shape[i]!, 1);
+  const turned = transpose(x, [...kept, ...reduced]);
+  return { kept, reduced, flat: reshape(turned, [...kept.map((i) => x.shape[i]!), count]) };
+}
+
+/** (Σ |x|^p)^(1/p) over axes; p may be Infinity. The gradient at a zero vector is zero. */
+export function norm(x: Tensor, p = 2, axes?: Axes, keepDims = false): Tensor {
+  if (p === Number.POSITIVE_INFINITY) return max(abs(x), axes, keepDims);
+  if (p === 1) return sum(abs(x), axes, keepDims);
+  const total = sum(p === 2 ? mul(x, x) : pow(abs(x), p), axes, keepDims);
+  const none = equal(total, 0);
+  const safe = where(none, 1, total);
+  return where(none, 0, p === 2 ? sqrt(safe) : pow(safe, 1 / p));
+}
+
+/** Σ a·b / (max(‖a‖, eps)·max(‖b‖, eps)) along an axis, with broadcasting. */
+export function cosineSimilarity(a: Tensor, b: Tensor, axis = -1, eps = 1e-8): Tensor {
+  const unit = (x: Tensor) => div(x, maximum(norm(x, 2, axis, true), eps));
+  return sum(mul(unit(a), unit(b)), axis);
 }
 /** log Σ exp(x), without overflow. */
 export function logSumExp(x: Tensor, axes?: Axes, keepDims = false): Tensor {

@@ -1,0 +1,73 @@
+import { i64 } from '../host.ts';
+import { constant, type Tensor } from '../tensor.ts';
+import { abs, add, and, cast, clip, floor, lessEqual, mul, round, sub, where } from './elementwise.ts';
+import { gather } from './gather.ts';
+import { reshape, slice, transpose } from './shape.ts';
+
+export interface GridSampleOptions {
+  mode?: 'bilinear' | 'nearest';
+  /** What lies outside the image. */
+  paddingMode?: 'zeros' | 'border' | 'reflection';
+  alignCorners?: boolean;
+}
+
+/**
+ * Samples x [N, C, H, W] at `grid` [N, H', W', 2] of (x, y) in [−1, 1] → [N, C, H', W'], as
+ * torch.nn.functional.grid_sample. Written in gathers, so gradients reach the image and the grid.
+ */
+export function gridSample(x: Tensor, grid: Tensor, options: GridSampleOptions = {}): Tensor {
+  const { mode = 'bilinear', paddingMode = 'zeros', alignCorners = false } = options;
+  const [n, c, h, w] = x.shape as [number, number, number, number];
+  if (x.rank !== 4 || grid.rank !== 4 || grid.shape[0] !== n || grid.shape[3] !== 2) {
+    throw new Error(`gridSample: needs x [N, C, H, W] and grid [N, H', W', 2] (got ${x} and ${grid})`);
+  }
+  const [, rows, columns] = grid.shape as [number, number, number, number];
+  /** Pixel coordinates along one axis of `size` pixels, brought inside where the padding mode says so. */
+  const pixels = (index: number, size: number): Tensor => {
+    const unit = reshape(slice(grid, 3, index, index + 1), [n, rows * columns]);
+    const at = alignCorners ? mul(add(unit, 1), (size - 1) / 2) : sub(mul(add(unit, 1), size / 2), 0.5);
+    if (paddingMode === 'zeros') return at;
+    const low = alignCorners ? 0 : -0.5;
+    const inside = paddingMode === 'border' ? at : reflect(at, low, size - 1 - low);
+    return clip(inside, 0, size - 1);
+  };
+  const [px, py] = [pixels(0, w), pixels(1, h)];
+  // Pixels as rows of channels, so that one gather fetches all channels of a place.
+  const table = reshape(transpose(x, [0, 2, 3, 1]), [n * h * w, c]);
+  const image = constant(
+    i64(
+      Array.from({ length: n }, (_, i) => i * h * w),
+      [n, 1],
+    ),
+  );
+  const fetch = (ix: Tensor, iy: Tensor): Tensor => {
+    const flat = add(mul(clip(iy, 0, h - 1), w), clip(ix, 0, w - 1));
+    const values = gather(table, add(cast(flat, 'int64'), image), 0);
+    const inside = and(
+      and(lessEqual(0, ix), lessEqual(ix, w - 1)),
+      and(lessEqual(0, iy), lessEqual(iy, h - 1)),
+    );
+    return where(reshape(inside, [n, rows * columns, 1]), values, 0);
+  };
+  const image4 = (y: Tensor) => transpose(reshape(y, [n, rows, columns, c]), [0, 3, 1, 2]);
+  if (mode === 'nearest') return image4(fetch(round(px), round(py)));
+
+  const [x0, y0] = [floor(px), floor(py)];
+  const [fx, fy] = [sub(px, x0), sub(py, y0)];
+  const corner = (dx: 0 | 1, dy: 0 | 1): Tensor => {
+    const share = mul(dx ? fx : sub(1, fx), dy ? fy : sub(1, fy));
+    return mul(fetch(add(x0, dx), add(y0, dy)), reshape(share, [n, rows * columns, 1]));
+  };
+  return image4(add(add(corner(0, 0), corner(1, 0)), add(corner(0, 1), corner(1, 1))));
+}
+
+/** Mirrors coordinates at `low` and `high` until they lie between them. */
+function reflect(at: Tensor, low: number, high: number): Tensor {
+  const span = high - low;
+  if (span === 0) return mul(at, 0);
+  const away = abs(sub(at, low));
+  const turns = floor(mul(away, 1 / span));
+  const rest = sub(away, mul(turns, span));
+  const even = lessEqual(sub(turns, mul(floor(mul(turns, 0.5)), 2)), 0.5);
+  return add(where(even, rest, sub(span, rest)), low);
+}
