@@ -14,7 +14,7 @@ beforeAll(async () => {
   process.chdir(root);
   await writeTinyClip('clip');
   await writeColours('colours');
-});
+}, 60_000);
 afterAll(async () => {
   process.chdir(home);
   await rm(root, { recursive: true });

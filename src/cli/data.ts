@@ -52,7 +52,7 @@ export function dataCommand(io: Io): Command {
       const progress = new Progress(io);
       const splits = await openData(source, {
         minTrain: shots,
-        ...(onBadImage && { onBadImage }),
+        onBadImage,
         onProgress: (done, total) => progress.update('rendering icons', done, total),
       }).finally(() => progress.clear());
       for (const warning of splits.warnings) progress.say(`warning: ${warning}`);

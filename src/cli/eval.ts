@@ -34,11 +34,10 @@ export function evalCommand(io: Io): Command {
       const source = await openSource(flags, io, progress);
       const { model, adapter, settings } = source;
       const spec = flags.data ?? settings?.data;
-      if (spec === undefined) throw new UsageError('a model without --run needs --data');
-      const onBadImage = flags.onBadImage ?? settings?.onBadImage;
+      if (spec === undefined) throw new UsageError('say on which data: --data SOURCE');
       const splits = await openData(spec, {
-        ...(settings && { minTrain: settings.shots }),
-        ...(onBadImage && { onBadImage }),
+        minTrain: settings?.shots,
+        onBadImage: flags.onBadImage ?? settings?.onBadImage,
         onProgress: (done, total) => progress.update('rendering icons', done, total),
       });
       for (const warning of splits.warnings) progress.say(`warning: ${warning}`);
@@ -51,7 +50,7 @@ export function evalCommand(io: Io): Command {
         onProgress: (done: number, total: number) => progress.update('image features', done, total),
       };
       const features = new ImageFeatures(model, options);
-      const template = flags.template ?? (settings ? source.template : templateFor(data.name));
+      const template = flags.template ?? (flags.run === undefined ? templateFor(data.name) : source.template);
       const measure = async (of: typeof adapter) =>
         evaluate(model, await of.classifier(model, data.classes, template), data, features, options);
       const score = await measure(adapter);

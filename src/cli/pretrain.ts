@@ -52,7 +52,7 @@ export function pretrainCommand(io: Io): Command {
       io.out(
         flags.json
           ? `${JSON.stringify({ model: dir, recipe, loss, seconds })}\n`
-          : `${dir}: trained in ${seconds} s\n\nNext:\n  attune eval --model ${dir} --data icons\n`,
+          : `${dir}: trained in ${seconds} s\n\nNext:\n  npx attune eval --model ${dir} --data icons\n`,
       );
     });
   addFlags(command, clipRecipe, "In place of the recipe's values:");

@@ -44,7 +44,9 @@ export async function openSource(flags: SourceFlags, io: Io, progress: Progress)
     signal: io.signal,
     onProgress: ({ bytes, totalBytes }: { bytes: number; totalBytes: number }) =>
       progress.update('download (bytes)', bytes, totalBytes),
-    ...(flags.allowUnusedWeights && { onUnusedWeights: (text: string) => progress.say(`warning: ${text}`) }),
+    onUnusedWeights: flags.allowUnusedWeights
+      ? (text: string) => progress.say(`warning: ${text}`)
+      : undefined,
   };
   if (run === undefined) {
     if (spec === undefined) throw new UsageError('give --run DIR, or --model SPEC for a model as it is');
@@ -60,10 +62,7 @@ export async function openSource(flags: SourceFlags, io: Io, progress: Progress)
       names: { model: spec, method: zeroShot.name },
     };
   }
-  const { config, model, adapter } = await openRun(run, {
-    ...load,
-    ...(spec !== undefined && { model: spec }),
-  });
+  const { config, model, adapter } = await openRun(run, { ...load, model: spec });
   if (labels && adapter.fixedClasses) {
     throw new UsageError(`--labels: ${config.method} holds only for the classes it was trained on`);
   }
@@ -73,7 +72,8 @@ export async function openSource(flags: SourceFlags, io: Io, progress: Progress)
     method: config.method,
     template: flags.template ?? config.template,
     classes: labels ?? config.classes,
-    settings: await readSettings(run),
+    // A run folder that was copied without it is enough to predict.
+    settings: await readSettings(run).catch(() => undefined),
     names: { run, model: model.spec, method: config.method },
   };
 }

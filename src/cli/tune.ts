@@ -75,7 +75,7 @@ export async function tuneCommand(argv: readonly string[], io: Io): Promise<Comm
     .addOption(new Option('--on-bad-image <what>', 'with unreadable images').choices(['error', 'skip']))
     .option('--allow-unused-weights', 'load checkpoints with weights that the model does not read')
     .option('-o, --out <dir>', 'run folder (default: runs/DATA-METHOD-SHOTSshot-seedSEED)')
-    .option('--resume [dir]', 'continue the run in DIR, or the latest of these settings')
+    .option('--resume [dir]', 'continue the run in DIR, or the run of these settings if there is one')
     .option('--json', 'one JSON object on standard output')
     .addHelpText(
       'after',
@@ -114,12 +114,11 @@ async function jobOf(command: Command, method: Method): Promise<TuneOptions> {
     ...given,
     options: { ...stored?.options, ...options } as RunSettings['options'],
   };
-  const out = dir ?? flags.out;
   return {
     settings,
     seeds: flags.seeds ?? [seed],
     resume: flags.resume !== undefined,
-    ...(out !== undefined && { out }),
+    out: dir ?? flags.out,
   };
 }
 
@@ -167,7 +166,7 @@ function report(results: readonly RunResult[]): string {
   return (
     `\nAccuracy on test images: ${model}, ${data}, ${shots} shots\n\n${table(rows)}\n\n` +
     `${results.map((r) => r.runDir).join('\n')}\n\nNext:\n` +
-    `  attune predict IMAGE… --run ${runDir}\n  attune eval --run ${runDir} --per-class\n` +
+    `  npx attune predict IMAGE… --run ${runDir}\n  npx attune eval --run ${runDir} --per-class\n` +
     `  ${runDir}/classifier.onnx runs in your app without Attune (docs/export.md)\n`
   );
 }

@@ -124,7 +124,7 @@ export async function* tune(o: TuneOptions): AsyncGenerator<RunEvent, RunResult[
     return results;
   } catch (error) {
     const how =
-      o.seeds.length > 1 ? 'with the same command and --resume' : `with: attune tune --resume ${dir}`;
+      o.seeds.length > 1 ? 'with the same command and --resume' : `with: npx attune tune --resume ${dir}`;
     const go = dir && (await exists(dir)) ? `; continue ${how}` : '';
     if (signal?.aborted) throw new InterruptedError(`interrupted${go}`);
     // What could not be read or written for a reason outside the program can go on when that is mended.
@@ -255,8 +255,8 @@ async function* openBench(
   const warnings: string[] = [];
   yield { type: 'stage', text: `model ${s.model}` };
   const load = loadClip(s.model, {
-    ...(signal && { signal }),
-    ...(s.allowUnusedWeights && { onUnusedWeights: (message: string) => warnings.push(message) }),
+    signal,
+    onUnusedWeights: s.allowUnusedWeights ? (text) => warnings.push(text) : undefined,
     onProgress: ({ bytes, totalBytes }) => progress('download (bytes)')(bytes, totalBytes),
   });
   const model = yield* events.during(load);
@@ -264,16 +264,13 @@ async function* openBench(
   yield { type: 'stage', text: `data ${s.data}` };
   const open = openData(s.data, {
     minTrain: s.shots,
-    ...(s.onBadImage && { onBadImage: s.onBadImage }),
+    onBadImage: s.onBadImage,
     onProgress: progress('rendering icons'),
   });
   const data = yield* events.during(open);
   warnings.push(...data.warnings);
   for (const text of warnings) yield { type: 'warning', text };
-  const features = new ImageFeatures(model, {
-    onProgress: progress('image features'),
-    ...(signal && { signal }),
-  });
+  const features = new ImageFeatures(model, { onProgress: progress('image features'), signal });
   const template = s.template ?? templateFor(data.train.name);
   return { model, digest, data, template, features, events, warnings };
 }
@@ -307,7 +304,7 @@ async function* run(
   }
   const test = async (adapter: Adapter) => {
     const classifier = await adapter.classifier(model, classes, template);
-    const { accuracy } = await evaluate(model, classifier, data.test, features, signal && { signal });
+    const { accuracy } = await evaluate(model, classifier, data.test, features, { signal });
     return { classifier, accuracy };
   };
   if (bench.zeroShot === undefined) {
@@ -322,40 +319,21 @@ async function* run(
     type: 'stage',
     text: `${method.name} on ${train.examples.length} images of ${classes.length} classes`,
   };
-  const images = (set: Dataset) => set.examples.map((e) => [e.id, e.label]);
-  const seen = createHash('sha256')
-    .update(JSON.stringify([images(train), images(val)]))
-    .digest('hex');
-  const {
-    allowFewer: _a,
-    onBadImage: _b,
-    allowUnusedWeights: _c,
-    data: _d,
-    model: _m,
-    ...decisive
-  } = settings;
+  const images = [train, val].map((set) => set.examples.map((e) => [e.id, e.label]));
   const fingerprint = JSON.stringify({
-    ...decisive,
+    method: method.name,
     options,
+    shots: settings.shots,
+    seed: settings.seed,
     template,
     classes,
-    images: seen,
+    images: createHash('sha256').update(JSON.stringify(images)).digest('hex'),
     base: bench.digest,
     config: model.config,
   });
+  const { seed } = settings;
   const fit = method.fit(
-    {
-      model,
-      train,
-      val,
-      template,
-      seed: settings.seed,
-      fingerprint,
-      features,
-      dir,
-      resume,
-      ...(signal && { signal }),
-    },
+    { model, train, val, template, seed, fingerprint, features, dir, resume, signal },
     options,
   );
   let next = yield* events.during(fit.next());
