@@ -1,5 +1,5 @@
 import * as g from '../graph/index.ts';
-import { constant, type Tensor } from '../graph/index.ts';
+import { constant, type Shape, sizeOf, type Tensor } from '../graph/index.ts';
 import { type Initializer, linearBiasInit, linearInit, normalInit, onesInit, zerosInit } from './init.ts';
 import type { Scope } from './scope.ts';
 
@@ -24,6 +24,33 @@ export function layerNorm(s: Scope, x: Tensor, eps = 1e-5): Tensor {
   return g.layerNorm(x, s.weight('weight', shape, onesInit), s.weight('bias', shape, zerosInit), eps);
 }
 
+/** Convolution of x [N, C, ...spatial] with `weight` [out, C / groups, ...kernel] and `bias` [out]. */
+export function conv(
+  s: Scope,
+  x: Tensor,
+  out: number,
+  kernel: Shape,
+  options: g.ConvOptions & { bias?: boolean; init?: Initializer } = {},
+): Tensor {
+  const { bias = true, init = linearInit, ...window } = options;
+  const shape = [out, x.dim(1) / (window.groups ?? 1), ...kernel];
+  const b = bias ? s.weight('bias', [out], linearBiasInit(sizeOf(shape.slice(1)))) : undefined;
+  return g.conv(x, s.weight('weight', shape, init), b, window);
+}
+
+/** GroupNorm of x [N, C, ...] with `weight` and `bias` [C]; as many groups as channels make it InstanceNorm. */
+export function groupNorm(s: Scope, x: Tensor, groups: number, eps = 1e-5): Tensor {
+  const shape = [x.dim(1)];
+  return g.groupNorm(x, groups, s.weight('weight', shape, onesInit), s.weight('bias', shape, zerosInit), eps);
+}
+
+/** BatchNorm of x [N, C, ...] by its `running_mean` and `running_var`, as in evaluation. */
+export function batchNorm(s: Scope, x: Tensor, eps = 1e-5): Tensor {
+  const vector = (name: string, init: Initializer) => s.weight(name, [x.dim(1)], init);
+  const statistics = { mean: vector('running_mean', zerosInit), variance: vector('running_var', onesInit) };
+  return g.batchNorm(x, vector('weight', onesInit), vector('bias', zerosInit), statistics, eps);
+}
+
 /** Rows of `weight` [count, width] for integer ids. */
 export const embedding = (
   s: Scope,
@@ -33,21 +60,30 @@ export const embedding = (
   init = normalInit(1),
 ): Tensor => g.embedding(s.weight('weight', [count, width], init), ids);
 
+/** The lowest float32. */
+const LOWEST = -3.4028234663852886e38;
+
 /** Additive mask [length, length]: 0 where a position may look, the lowest float32 where it may not. */
 export function causalMask(length: number): Tensor {
-  const lowest = -3.4028234663852886e38;
   const data = new Float32Array(length * length);
-  for (let i = 0; i < length; i++) data.fill(lowest, i * length + i + 1, (i + 1) * length);
+  for (let i = 0; i < length; i++) data.fill(LOWEST, i * length + i + 1, (i + 1) * length);
   return constant({ dtype: 'float32', shape: [length, length], data });
 }
 
 /**
- * Scaled dot-product attention. `q`, `k`, `v` are [B, heads, T, d]; `mask` is added to the scores and broadcasts
- * to [B, heads, Tq, Tk].
+ * Scaled dot-product attention. `q`, `k`, `v` are [B, heads, T, d]; `mask` broadcasts to [B, heads, Tq, Tk]: numbers
+ * are added to the scores (biases, or very low where a position may not look), a bool mask says where it may look.
  */
-export function dotProductAttention(q: Tensor, k: Tensor, v: Tensor, mask?: Tensor): Tensor {
-  const scores = q.matmul(k, { transB: true, alpha: 1 / Math.sqrt(q.dim(-1)) });
-  return g.softmax(mask ? scores.add(mask) : scores).matmul(v);
+export function dotProductAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  mask?: Tensor,
+  scale = 1 / Math.sqrt(q.dim(-1)),
+): Tensor {
+  const scores = q.matmul(k, { transB: true, alpha: scale });
+  const masked = !mask ? scores : mask.dtype === 'bool' ? g.where(mask, scores, LOWEST) : scores.add(mask);
+  return g.softmax(masked).matmul(v);
 }
 
 /** [B, T, heads·d] → [B, heads, T, d] */
@@ -73,12 +109,14 @@ export const activations = {
   quick_gelu: g.quickGelu,
   silu: g.silu,
   swish: g.silu,
-  mish: (x: Tensor) => x.mul(g.tanh(g.softplus(x))),
+  mish: g.mish,
   relu: g.relu,
   relu2: (x: Tensor) => g.relu(x).square(),
   relu6,
-  leaky_relu: (x: Tensor) => g.maximum(x, x.mul(0.01)),
-  hardswish: (x: Tensor) => x.mul(relu6(x.add(3))).div(6),
+  leaky_relu: (x: Tensor) => g.leakyRelu(x),
+  hardswish: g.hardSwish,
+  elu: (x: Tensor) => g.elu(x),
+  selu: g.selu,
   sigmoid: g.sigmoid,
   tanh: g.tanh,
   linear: (x: Tensor) => x,
