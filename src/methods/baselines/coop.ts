@@ -37,7 +37,7 @@ const options = z.strictObject({
 type Options = z.output<typeof options>;
 
 /** The context vectors: [M, width], or [C, M, width] class-specific (the paper's V). */
-const contextShape = (o: Options, model: ClipModel, classes: number): number[] => [
+export const contextShape = (o: Options, model: ClipModel, classes: number): number[] => [
   ...(o.classSpecific ? [classes] : []),
   o.contextLength,
   model.config.text.width,

@@ -8,7 +8,7 @@ import { labelsOf } from '../vlm/loop.ts';
 import type { Adapter } from '../vlm/task.ts';
 
 const options = z.strictObject({
-  steps: z.int().positive().default(300).describe('full-batch steps towards the optimum of the convex loss'),
+  steps: z.int().positive().default(1000).describe('full-batch steps towards the optimum of the convex loss'),
   decays: z
     .array(z.number().nonnegative())
     .nonempty()
