@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { builtInData } from '../data/index.ts';
 import { methods } from '../methods/index.ts';
 import { run } from './cli.ts';
 import { recorder, writeColours, writeTinyClip } from './testing/fixtures.ts';
@@ -205,7 +206,7 @@ describe('lists', () => {
       classes: [{ name: 'blue', train: 6, val: 2, test: 4 }, { name: 'green' }, { name: 'red' }],
       warnings: [],
     });
-    expect((await attune('data', '--json')).json()).toEqual({ data: ['icons'] });
+    expect((await attune('data', '--json')).json()).toEqual({ data: builtInData });
     for (const argv of [[], ['methods'], ['models'], ['data'], ['--help'], ['help', 'eval']]) {
       const { code, out, err } = await attune(...argv);
       expect([code, err]).toEqual([0, '']);

@@ -1,10 +1,12 @@
 import { Command, Option } from 'commander';
-import { byClass, type DataSplits, domainsOf, openData, templateFor } from '../data/index.ts';
+import { builtInData, byClass, type DataSplits, domainsOf, openData, templateFor } from '../data/index.ts';
 import { count } from './flags.ts';
 import { type Io, table } from './io.ts';
 import { Progress } from './progress.ts';
 
-const overview = `icons    a hundred everyday things in many drawing styles, from the package @iconify/json
+const overview = `Built in, from the package @iconify/json:
+  icons                      a hundred everyday things in many drawing styles
+  icons-unseen               names that the zoo's models never saw, to evaluate on only
 
 Your own images:
   DIR                        one sub-folder a class, or train/, val/ and test/ with those inside
@@ -48,7 +50,7 @@ export function dataCommand(io: Io): Command {
         onBadImage?: 'error' | 'skip';
         json?: boolean;
       }>();
-      if (source === undefined) return io.out(json ? '{"data":["icons"]}\n' : overview);
+      if (source === undefined) return io.out(json ? `${JSON.stringify({ data: builtInData })}\n` : overview);
       const progress = new Progress(io);
       const splits = await openData(source, {
         minTrain: shots,
