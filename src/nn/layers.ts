@@ -115,8 +115,6 @@ export const activations = {
   relu6,
   leaky_relu: (x: Tensor) => g.leakyRelu(x),
   hardswish: g.hardSwish,
-  elu: (x: Tensor) => g.elu(x),
-  selu: g.selu,
   sigmoid: g.sigmoid,
   tanh: g.tanh,
   linear: (x: Tensor) => x,
