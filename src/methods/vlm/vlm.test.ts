@@ -95,7 +95,7 @@ describe('classification', () => {
         pixels
           .mean([1, 2, 3])
           .reshape([-1, 1])
-          .mul(s.weight('vision_model.class_embedding', [16]).slice(0, 0, 10)),
+          .mul(s.weight('vision_model.embeddings.class_embedding', [16]).slice(0, 0, 10)),
       // Logits that prefer the second class.
       head: (_s, x) =>
         x
@@ -110,7 +110,7 @@ describe('classification', () => {
     const { result, weights } = trace(model.weights, (s) =>
       probabilities(model, constantFeatures, s, pixels),
     );
-    expect([...weights]).toEqual(['vision_model.class_embedding']);
+    expect([...weights]).toEqual(['vision_model.embeddings.class_embedding']);
     expect(result.shape).toEqual([2, 5]);
   });
   test('score: all classes, none left out, nothing to score, and no numbers', () => {
