@@ -1,6 +1,5 @@
 import { isFloat, sameShape, show } from './ops/common.ts';
-import { add, rules } from './ops/index.ts';
-import { expand } from './ops/shape.ts';
+import { add, expand, rules, stopGradient } from './ops/index.ts';
 import { nonDifferentiable } from './rule.ts';
 import { constant, type Node, type Tensor } from './tensor.ts';
 
@@ -32,18 +31,68 @@ export function grad(loss: Tensor, wrt: readonly Tensor[], options: GradOptions 
   if (!options.seed && loss.size !== 1) {
     throw new Error(`grad: the loss must be a scalar, or give a seed (got ${show(loss)})`);
   }
-  if (!sameShape(seed.shape, loss.shape)) {
-    throw new Error(`grad: the seed ${show(seed)} must have the shape of the loss ${show(loss)}`);
-  }
+  return backward([loss], [seed], wrt).map((d, i) => {
+    const t = wrt[i]!;
+    if (d) return d;
+    if (unused === 'zero') return zerosLike(t);
+    const name =
+      t.node.op === 'input' ? `"${(t.node as Node<'input'>).attrs.name}"` : `number ${i}, ${show(t)},`;
+    throw new Error(`grad: the loss does not depend on ${name} (pass { unused: 'zero' } if that is meant)`);
+  });
+}
+
+/**
+ * Vectors times the Jacobian of `outputs` with respect to `wrt`, in reverse: Σ seedᵢ·∂outputᵢ/∂wrt. Zeros where nothing
+ * depends on a tensor.
+ */
+export const vjp = (outputs: readonly Tensor[], wrt: readonly Tensor[], seeds: readonly Tensor[]): Tensor[] =>
+  backward(outputs, seeds, wrt).map((d, i) => d ?? zerosLike(wrt[i]!));
+
+/**
+ * The Jacobian of `outputs` with respect to `wrt`, times vectors: how the outputs move when the inputs move along
+ * `tangents`. Reverse mode twice: the vector-Jacobian product is linear in its seed, and is differentiated by it.
+ */
+export function jvp(
+  outputs: readonly Tensor[],
+  wrt: readonly Tensor[],
+  tangents: readonly Tensor[],
+): Tensor[] {
+  // What the seeds are does not matter; they must not be folded away.
+  const seeds = outputs.map((y) => stopGradient(zerosLike(y)));
+  return vjp(vjp(outputs, wrt, seeds), seeds, tangents);
+}
+
+/** The Hessian of a scalar `loss` with respect to `wrt`, times `vectors`, which are held constant. */
+export const hvp = (loss: Tensor, wrt: readonly Tensor[], vectors: readonly Tensor[]): Tensor[] =>
+  vjp(grad(loss, wrt, { unused: 'zero' }), wrt, vectors.map(stopGradient));
+
+const zerosLike = (t: Tensor): Tensor => expand(constant(0, t.dtype), t.shape);
+
+/** Gradients of Σ seedᵢ·outputᵢ; undefined for what the outputs do not depend on. */
+export function backward(
+  outputs: readonly Tensor[],
+  seeds: readonly Tensor[],
+  wrt: readonly Tensor[],
+): (Tensor | undefined)[] {
   const wanted = new Set(wrt);
-  const nodes = nodesOf([loss]);
+  const nodes = nodesOf(outputs);
   const onPath = new Set<Node>();
   const leads = (t: Tensor) => wanted.has(t) || onPath.has(t.node);
   for (const node of nodes) {
     if (rules[node.op].grad !== nonDifferentiable && node.inputs.some(leads)) onPath.add(node);
   }
-
-  const gradients = new Map<Tensor, Tensor>([[loss, seed]]);
+  const gradients = new Map<Tensor, Tensor>();
+  const accumulate = (t: Tensor, d: Tensor) => {
+    const sum = gradients.get(t);
+    gradients.set(t, sum ? add(sum, d) : d);
+  };
+  outputs.forEach((t, i) => {
+    const seed = seeds[i]!;
+    if (!sameShape(seed.shape, t.shape)) {
+      throw new Error(`grad: the seed ${show(seed)} must have the shape of the loss ${show(t)}`);
+    }
+    accumulate(t, seed);
+  });
   for (const node of nodes.reverse()) {
     const rule = rules[node.op].grad;
     if (!onPath.has(node) || rule === nonDifferentiable) continue;
@@ -51,19 +100,8 @@ export function grad(loss: Tensor, wrt: readonly Tensor[], options: GradOptions 
     if (g.every((t) => t === undefined)) continue;
     const needs = node.inputs.map((t) => leads(t) && isFloat(t));
     rule(g, node, node.attrs, needs).forEach((d, i) => {
-      const t = node.inputs[i]!;
-      if (!d || !needs[i]) return;
-      const sum = gradients.get(t);
-      gradients.set(t, sum ? add(sum, d) : d);
+      if (d && needs[i]) accumulate(node.inputs[i]!, d);
     });
   }
-
-  return wrt.map((t, i) => {
-    const d = gradients.get(t);
-    if (d) return d;
-    if (unused === 'zero') return expand(constant(0, t.dtype), t.shape);
-    const name =
-      t.node.op === 'input' ? `"${(t.node as Node<'input'>).attrs.name}"` : `number ${i}, ${show(t)},`;
-    throw new Error(`grad: the loss does not depend on ${name} (pass { unused: 'zero' } if that is meant)`);
-  });
+  return wrt.map((t) => gradients.get(t));
 }

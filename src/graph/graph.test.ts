@@ -143,6 +143,16 @@ describe('encoding', () => {
     ).toHaveLength(1);
   });
 
+  test('what is ready early stands last, where ONNX Runtime begins', async () => {
+    const x = input('x', [2]);
+    const hidden = x.exp();
+    const { bytes } = await encodeOnnx({ early: hidden.abs().sqrt(), late: hidden.neg() });
+    const order = Buffer.from(bytes)
+      .toString('latin1')
+      .match(/(Exp|Neg|Abs|Sqrt)_/g);
+    expect(order).toEqual(['Exp_', 'Abs_', 'Neg_', 'Sqrt_']);
+  });
+
   test('float16 graphs take numbers and fold them by value', async () => {
     const half = constant(toFloat16(f32([1], [])));
     expect(constantNumber(half)).toBe(1);

@@ -1,5 +1,5 @@
 /** Symbolic tensors, their ops, gradients, printing and ONNX encoding. */
-export * from './grad.ts';
+export { type GradOptions, grad, hvp, jvp, nodesOf, vjp } from './grad.ts';
 export * from './host.ts';
 export { type EncodedModel, type EncodeOptions, encodeOnnx } from './onnx/encode.ts';
 export * from './ops/index.ts';

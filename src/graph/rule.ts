@@ -51,6 +51,8 @@ export interface OpAttrs {
   gelu: { approximate: 'none' | 'tanh' };
   cast: { to: DType };
   stopGradient: None;
+  checkpoint: { results: number };
+  alias: None;
   // reductions
   sum: Reduce;
   mean: Reduce;

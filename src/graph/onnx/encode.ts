@@ -42,7 +42,7 @@ export async function encodeOnnx(
   const initializers = new Map<string, string>();
   const names = new Map<Tensor, string>();
   const emitted = new Map<string, string[]>();
-  let count = 0;
+  const body: { ins: readonly string[]; outs: readonly string[]; proto: ProtoWriter }[] = [];
 
   const addInitializer = (key: string, write: (name: string) => ProtoWriter): string => {
     let name = initializers.get(key);
@@ -82,14 +82,14 @@ export async function encodeOnnx(
       ]);
       const known = emitted.get(key);
       if (known) return known;
-      const outs = Array.from({ length: n }, (_, i) => `%${count}${i ? `.${i}` : ''}`);
-      const node = new ProtoWriter();
-      for (const name of ins) node.string(1, name);
-      for (const name of outs) node.string(2, name);
-      node.string(3, `${type}_${count++}`).string(4, type);
-      for (const [name, value] of Object.entries(attrs)) node.message(5, attributeProto(name, value));
-      if (domain) node.string(7, domain);
-      graph.message(1, node);
+      const outs = Array.from({ length: n }, (_, i) => `%${body.length}${i ? `.${i}` : ''}`);
+      const proto = new ProtoWriter();
+      for (const name of ins) proto.string(1, name);
+      for (const name of outs) proto.string(2, name);
+      proto.string(3, `${type}_${body.length}`).string(4, type);
+      for (const [name, value] of Object.entries(attrs)) proto.message(5, attributeProto(name, value));
+      if (domain) proto.string(7, domain);
+      body.push({ ins, outs, proto });
       emitted.set(key, outs);
       return outs;
     },
@@ -119,6 +119,12 @@ export async function encodeOnnx(
       names.set(t, out[i]!);
     });
   }
+  // ONNX Runtime begins with the last node that nothing reads, and runs what that needs; then the one before. So what
+  // is ready early comes last: a gradient is finished, and frees what it was made of, before the next layer's begins.
+  const reads = new Set(body.flatMap((n) => n.ins));
+  const isResult = (n: (typeof body)[number]) => !n.outs.some((name) => reads.has(name));
+  for (const n of body) if (!isResult(n)) graph.message(1, n.proto);
+  for (const n of body.toReversed()) if (isResult(n)) graph.message(1, n.proto);
   const types: EncodedModel['outputs'] = [];
   for (const [name, t] of simple) {
     requireName(name);

@@ -1,4 +1,5 @@
 import type { OpName, OpRule, Rules } from '../rule.ts';
+import { checkpointRules } from './checkpoint.ts';
 import { convRules } from './conv.ts';
 import { elementwiseRules } from './elementwise.ts';
 import { gatherRules } from './gather.ts';
@@ -12,6 +13,7 @@ import { trigonometryRules } from './trigonometry.ts';
 
 const table: Rules = {
   ...leafRules,
+  ...checkpointRules,
   ...elementwiseRules,
   ...trigonometryRules,
   ...reduceRules,
@@ -28,6 +30,7 @@ export const rules = table as { [K in OpName]: OpRule<unknown> };
 
 export * from './activations.ts';
 export * from './arrange.ts';
+export { checkpoint } from './checkpoint.ts';
 export { normalizeAxis } from './common.ts';
 export * from './conv.ts';
 export * from './einsum.ts';
