@@ -232,7 +232,10 @@ class RunFolder {
 
   async load(): Promise<Checkpoint | undefined> {
     const path = this.checkpointPath;
-    if (!(await stat(path).catch(() => undefined))) return undefined;
+    const there = await stat(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+    if (!there) return undefined;
     const file = await readSafetensors(path).catch((error: Error) => {
       throw new Error(`The checkpoint cannot be resumed: ${error.message}. Remove it to start again`, {
         cause: error,
@@ -241,9 +244,9 @@ class RunFolder {
     const { format, fingerprint = '', step, best } = file.metadata;
     if (format !== FORMAT) throw new Error(`${path} is not a checkpoint of this program`);
     if (fingerprint !== this.fingerprint) {
-      const [there, here] = whereTheyDiffer(fingerprint, this.fingerprint);
+      const [stored, own] = whereTheyDiffer(fingerprint, this.fingerprint);
       throw new Error(
-        `${path} belongs to a run with other settings: ${there} there, ${here} here. Resume with the same ` +
+        `${path} belongs to a run with other settings: ${stored} there, ${own} here. Resume with the same ` +
           'settings, or choose another folder',
       );
     }
