@@ -16,6 +16,7 @@ import {
   reshape,
   simplify,
   type Tensor,
+  tanh,
   toFloat16,
   toFloat32,
   transpose,
@@ -87,6 +88,20 @@ describe('simplify', () => {
       flat = %1
       same = %0
       negated = %2"
+    `);
+  });
+  test('a number spread over an array is a number again', () => {
+    const x = input('x', [2, 3]);
+    const [dx] = grad(tanh(x.mul(2)).mul(3).sum(), [x]);
+    expect(print(simplify({ dx: dx! }))).toMatchInlineSnapshot(`
+      "%0 = input() x : float32[2, 3]
+      %1 = mul(%0, 2) : float32[2, 3]
+      %2 = tanh(%1) : float32[2, 3]
+      %3 = mul(%2, %2) : float32[2, 3]
+      %4 = sub(1, %3) : float32[2, 3]
+      %5 = mul(3, %4) : float32[2, 3]
+      %6 = mul(%5, 2) : float32[2, 3]
+      dx = %6"
     `);
   });
   test('keeps an intermediate that is also an output', async () => {

@@ -1,9 +1,11 @@
 import { nodesOf } from './grad.ts';
-import { sameShape } from './ops/common.ts';
-import { apply, applyAll, type Node, type Tensor } from './tensor.ts';
+import { isFloat, sameShape } from './ops/common.ts';
+import type { OpName } from './rule.ts';
+import { apply, applyAll, constant, constantNumber, type Node, type Tensor } from './tensor.ts';
 
 /**
- * The same values by fewer nodes: views of views become one view, double negation vanishes. Done when a graph is
+ * The same values by fewer nodes: views of views become one view, double negation vanishes, and arithmetic with a
+ * number spread over a whole array becomes arithmetic with the number. Done when a graph is
  * encoded and not while it is traced, so that `grad` still finds every tensor that it may be asked about.
  */
 export function simplify<Name extends string>(outputs: Record<Name, Tensor>): Record<Name, Tensor> {
@@ -11,7 +13,7 @@ export function simplify<Name extends string>(outputs: Record<Name, Tensor>): Re
   const entries = Object.entries(outputs) as [Name, Tensor][];
   for (const node of nodesOf(entries.map(([, t]) => t))) {
     const inputs = node.inputs.map((t) => to.get(t)!);
-    const short = shortcut(node, inputs[0]);
+    const short = shortcut(node, inputs[0]) ?? withoutSpread(node, inputs);
     if (short) {
       to.set(node.outputs[0]!, short);
       continue;
@@ -38,6 +40,36 @@ function shortcut(node: Node, x: Tensor | undefined): Tensor | undefined {
     const inner = (x.node as Node<'transpose'>).attrs.perm;
     const perm = (node as Node<'transpose'>).attrs.perm.map((p) => inner[p]!);
     return perm.every((p, i) => p === i) ? base : apply('transpose', [base], { perm });
+  }
+  return undefined;
+}
+
+/** What arithmetic makes of two numbers, and the operands that change nothing: x + 0, x − 0, x·1, x / 1. */
+const arithmetic: Partial<
+  Record<OpName, { of: (a: number, b: number) => number; left?: number; right: number }>
+> = {
+  add: { of: (a, b) => a + b, left: 0, right: 0 },
+  sub: { of: (a, b) => a - b, right: 0 },
+  mul: { of: (a, b) => a * b, left: 1, right: 1 },
+  div: { of: (a, b) => a / b, right: 1 },
+};
+
+/** Arithmetic of an array and an expanded number, such as the seed of a gradient. */
+function withoutSpread(node: Node, inputs: readonly Tensor[]): Tensor | undefined {
+  const rule = arithmetic[node.op];
+  if (!rule || !isFloat(inputs[0]!)) return undefined;
+  const { shape, dtype } = node.outputs[0]!;
+  const [x, y] = inputs.map((t) => constantNumber(t.node.op === 'expand' ? t.node.inputs[0]! : t));
+  if (x !== undefined && y !== undefined) {
+    return apply('expand', [constant(rule.of(x, y), dtype)], { shape });
+  }
+  for (const [i, value] of [x, y].entries()) {
+    const other = inputs[1 - i]!;
+    if (value === undefined || !sameShape(other.shape, shape)) continue;
+    if (value === (i === 0 ? rule.left : rule.right)) return other;
+    if (inputs[i]!.rank === 0) continue;
+    const number = constant(value, dtype);
+    return apply(node.op, i === 0 ? [number, other] : [other, number], node.attrs);
   }
   return undefined;
 }
