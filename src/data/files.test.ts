@@ -271,7 +271,9 @@ describe('imageManifest', () => {
 
 describe('openData', () => {
   it('suggests built-in names', async () => {
-    await expect(openData('icon')).rejects.toThrow(/no data "icon" \(did you mean "icons" or "icons-unseen"\?\)/);
+    await expect(openData('icon')).rejects.toThrow(
+      /no data "icon" \(did you mean "icons" or "icons-unseen"\?\)/,
+    );
     await expect(openData('./missing')).rejects.toThrow(/no folder/);
   });
 });

@@ -220,11 +220,22 @@ describe('icons', () => {
   });
 
   it('has unseen names that are none of the common ones', async () => {
-    const unseen = await icons({ split: 'test', task: 'unseen' });
-    expect(unseen.classes).toHaveLength(50);
-    expect(unseen.classes.filter((c) => commonByLabel.has(c))).toEqual([]);
-    expect(unseen.examples.every((e) => heldOutFamilies.has(family(e.id)))).toBe(true);
-    await expect(icons({ split: 'train', task: 'unseen' })).rejects.toThrow(/no split 'train'/);
+    const [train, val, test] = await Promise.all(
+      (['train', 'val', 'test'] as const).map((split) => icons({ split, task: 'unseen' })),
+    );
+    expect(test!.classes.filter((c) => commonByLabel.has(c))).toEqual([]);
+    expect(test!.examples.every((e) => heldOutFamilies.has(family(e.id)))).toBe(true);
+    expect([...train!.examples, ...val!.examples].some((e) => heldOutFamilies.has(family(e.id)))).toBe(false);
+    expect(Math.min(...byClass(train!).map((g) => g.length))).toBeGreaterThanOrEqual(16);
+    const drawnBy = (d: Dataset) => new Set(d.examples.map((e) => `${d.classes[e.label]} ${family(e.id)}`));
+    expect([...drawnBy(train!)].filter((key) => drawnBy(val!).has(key))).toEqual([]);
+    expect([train!, val!, test!].map((d) => d.examples.length)).toMatchInlineSnapshot(`
+      [
+        1166,
+        170,
+        858,
+      ]
+    `);
   });
 
   it('names the package to install where it is missing', async () => {

@@ -2,7 +2,7 @@
  * The built-in icon data: drawings of named things from the 243 sets of `@iconify/json`, rendered at 48×48.
  *
  * - `common`: a hundred everyday names in held-out families of sets, split into train, val and test.
- * - `unseen`: names that no pretraining caption has, in the same held-out families; test only.
+ * - `unseen`: names that no pretraining caption has; train and val from families of pretraining, test from held-out ones.
  * - `pretrain`: what a base model may see: frequent names in all other families, without copies of any drawing above.
  */
 import { createHash } from 'node:crypto';
@@ -21,11 +21,11 @@ export type IconSplit = 'train' | 'val' | 'test' | 'pretrain';
 
 export interface IconOptions {
   /**
-   * `train`, `val` and `test` share a hundred classes; `pretrain` has its own few thousand.
+   * `train`, `val` and `test` share their classes; `pretrain` has its own few thousand.
    * Drawings of one family and class are all in one of train, val and test, and so are copies between families.
    */
   readonly split: IconSplit;
-  /** `unseen`: the names kept out of pretraining; it has a test split only. Default `common`. */
+  /** `unseen`: names kept out of pretraining, as if they were a user's own. Default `common`. */
   readonly task?: 'common' | 'unseen';
   /** Keep only drawings of these styles. */
   readonly domains?: readonly IconDomain[];
@@ -289,6 +289,23 @@ function splitClass(items: readonly Rendered[]): IconSplit[] {
   return items.map((item) => splitOf.get(root(`family:${item.family}`))!);
 }
 
+/** Held-out families are test; of the others, whole families are val until it is filled, as long as train keeps enough. */
+function splitUnseen(items: readonly Rendered[]): IconSplit[] {
+  const pool = items.filter((item) => roleOf(item.prefix) !== 'heldOut');
+  const rank = (family: string) => hash(`${items[0]!.label}|${family}`).readUInt32BE(0);
+  const families = [...groupBy(pool, (item) => item.family)].sort((a, b) => rank(a[0]) - rank(b[0]));
+  const val = new Set<string>();
+  let filled = 0;
+  for (const [name, group] of families) {
+    if (filled >= minPerClass.val || pool.length - filled - group.length < minPerClass.train) continue;
+    val.add(name);
+    filled += group.length;
+  }
+  return items.map((item) =>
+    roleOf(item.prefix) === 'heldOut' ? 'test' : val.has(item.family) ? 'val' : 'train',
+  );
+}
+
 /** Draws the corpus. `evaluation` are the corpora whose drawings it must not contain. */
 async function build(
   src: Source,
@@ -309,7 +326,9 @@ async function build(
     const counted = [...groupBy(all, (c) => c.label)].filter(([, items]) => items.length >= unseenImages);
     const largest = counted.sort((a, b) => b[1].length - a[1].length || (a[0] < b[0] ? -1 : 1));
     heldOutNames = largest.slice(0, unseenNames).map(([label]) => label);
-    candidates = all.filter((c) => heldOutNames.includes(c.label));
+    // The shots come from families that pretraining knows, under names that it does not; the test from families apart.
+    const shots = await readSets(src, 'pretrain', (label) => heldOutNames.includes(label));
+    candidates = [...all.filter((c) => heldOutNames.includes(c.label)), ...shots];
   } else {
     const all = await readSets(src, 'pretrain', isUsable);
     const frequent = frequentLabels(all);
@@ -319,28 +338,39 @@ async function build(
   const forbidden = new Set(evaluation.flatMap((corpus) => corpus.prints));
   const rendered = await renderAll(candidates, dropped, forbidden, onProgress);
   const groups = groupBy(rendered, (r) => r.label);
-  const classes = [...groups.keys()].sort();
   const splitOf = new Map<Rendered, IconSplit>();
-  for (const items of groups.values()) {
-    const splits: readonly IconSplit[] =
-      kind === 'common' ? splitClass(items) : items.map(() => (kind === 'unseen' ? 'test' : 'pretrain'));
+  for (const [label, items] of groups) {
+    const splits =
+      kind === 'common'
+        ? splitClass(items)
+        : kind === 'unseen'
+          ? splitUnseen(items)
+          : items.map(() => 'pretrain' as const);
+    if (splits.filter((s) => s === 'train').length < minPerClass.train && kind === 'unseen') {
+      groups.delete(label);
+      dropped['too few drawings for 16 shots'] =
+        (dropped['too few drawings for 16 shots'] ?? 0) + items.length;
+      continue;
+    }
     items.forEach((item, i) => {
       splitOf.set(item, splits[i]!);
     });
   }
+  const classes = [...groups.keys()].sort();
   const position = new Map(classes.map((label, i) => [label, i]));
+  const kept = rendered.filter((r) => splitOf.has(r));
   return {
     corpus: {
       classes,
-      ids: rendered.map((r) => r.id),
-      labels: rendered.map((r) => position.get(r.label)!),
-      domains: rendered.map((r) => r.domain),
-      splits: rendered.map((r) => splitOf.get(r)!),
-      prints: kind === 'pretrain' ? [] : rendered.map((r) => r.print),
+      ids: kept.map((r) => r.id),
+      labels: kept.map((r) => position.get(r.label)!),
+      domains: kept.map((r) => r.domain),
+      splits: kept.map((r) => splitOf.get(r)!),
+      prints: rendered.flatMap((r) => (roleOf(r.prefix) === 'heldOut' ? [r.print] : [])),
       dropped,
       heldOutNames,
     },
-    blobs: rendered.map((r) => r.blob),
+    blobs: kept.map((r) => r.blob),
   };
 }
 
@@ -378,9 +408,6 @@ async function openCorpus(
  * @throws where the package `@iconify/json` is missing, the cache folder cannot be written, or the split is empty.
  */
 export async function icons({ split, task = 'common', domains, onProgress }: IconOptions): Promise<Dataset> {
-  if (split === 'pretrain' ? task !== 'common' : task === 'unseen' && split !== 'test') {
-    throw new Error(`the icon task '${task}' has no split '${split}' (unseen names have 'test' only)`);
-  }
   const { meta, pixels } = await openCorpus(split === 'pretrain' ? 'pretrain' : task, onProgress);
   const examples = meta.ids.flatMap((id, i) => {
     const domain = meta.domains[i]!;
@@ -408,7 +435,7 @@ export async function iconReport(onProgress?: IconOptions['onProgress']): Promis
     for (const [reason, n] of Object.entries(meta.dropped)) dropped[`${kind}: ${reason}`] = n;
     for (const split of new Set(meta.splits)) {
       const rows = meta.ids.map((_, i) => i).filter((i) => meta.splits[i] === split);
-      splits[kind === 'common' ? split : kind] = {
+      splits[kind === 'unseen' ? `unseen ${split}` : split] = {
         images: rows.length,
         classes: new Set(rows.map((i) => meta.labels[i])).size,
         families: new Set(rows.map((i) => familyOf(prefixOf(meta.ids[i]!)))).size,

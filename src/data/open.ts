@@ -11,23 +11,19 @@ import { imageManifest } from './manifest.ts';
 export const builtInData = ['icons', 'icons-unseen'] as const;
 
 /**
- * `icons`, `icons-unseen` (names that no caption of pretraining has; images to test on only), a folder with one sub-folder a class, or a `.csv` or `.jsonl` manifest. A folder called `icons` is
- * reached as `./icons`.
+ * `icons` (a hundred everyday names), `icons-unseen` (names that no caption of pretraining has), a folder with one
+ * sub-folder a class, or a `.csv` or `.jsonl` manifest. A folder called `icons` is reached as `./icons`.
  */
 export async function openData(
   source: string,
   options: FileOptions & Pick<IconOptions, 'onProgress'> = {},
 ): Promise<DataSplits> {
-  if (source === 'icons') {
+  const task = source === 'icons' ? 'common' : source === 'icons-unseen' ? 'unseen' : undefined;
+  if (task) {
     const { onProgress } = options;
-    const train = await icons({ split: 'train', onProgress });
-    const [val, test] = [await icons({ split: 'val' }), await icons({ split: 'test' })];
+    const train = await icons({ split: 'train', task, onProgress });
+    const [val, test] = [await icons({ split: 'val', task }), await icons({ split: 'test', task })];
     return { train, val, test, split: 'fixed: families of drawings apart', warnings: [] };
-  }
-  if (source === 'icons-unseen') {
-    const test = await icons({ split: 'test', task: 'unseen', onProgress: options.onProgress });
-    const none = { ...test, examples: [] };
-    return { train: none, val: none, test, split: 'fixed: all images are test images', warnings: [] };
   }
   if (/^\.(?:csv|jsonl|ndjson)$/i.test(extname(source))) return imageManifest(source, options);
   if (!(await stat(source).catch(() => undefined)) && !/[/\\.]/.test(source)) {

@@ -6,7 +6,7 @@ import type { Pixels } from '../dataset.ts';
 /** Edge of every rendered icon, in pixels. */
 export const iconSize = 48;
 /** Raise when the drawing of any icon changes, so that caches are made anew. */
-export const renderVersion = 1;
+export const renderVersion = 2;
 
 export interface IconSource {
   readonly body: string;
