@@ -49,7 +49,7 @@ describe('tune', () => {
       seed: 1,
       zeroShot: { accuracy: expect.any(Number) },
       tuned: { accuracy: 1 },
-      trainableParameters: 4 * 16,
+      trainableParameters: 3 * 4 * 16,
       seconds: expect.any(Number),
       runDir: 'runs/colours-coop-4shot-seed1',
     });

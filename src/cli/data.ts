@@ -6,7 +6,7 @@ import { Progress } from './progress.ts';
 
 const overview = `Built in, from the package @iconify/json:
   icons                      a hundred everyday things in many drawing styles
-  icons-unseen               names that the zoo's models never saw, to evaluate on only
+  icons-unseen               icons whose names the zoo's models never read
 
 Your own images:
   DIR                        one sub-folder a class, or train/, val/ and test/ with those inside

@@ -24,8 +24,8 @@ export function evalCommand(io: Io): Command {
     .option('--json', 'one JSON object on standard output')
     .addHelpText(
       'after',
-      '\nExamples:\n  attune eval --run runs/icons-coop-16shot-seed1 --per-class\n' +
-        '  attune eval --run runs/icons-coop-16shot-seed1 --data ./photos\n' +
+      '\nExamples:\n  attune eval --run runs/icons-unseen-coop-16shot-seed1 --per-class\n' +
+        '  attune eval --run runs/icons-unseen-coop-16shot-seed1 --data ./photos\n' +
         '  attune eval --model zoo:icon-clip --data icons',
     )
     .action(async () => {

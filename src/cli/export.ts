@@ -17,7 +17,7 @@ export function exportCommand(io: Io): Command {
     .option('--json', 'one JSON object on standard output')
     .addHelpText(
       'after',
-      '\nExample:\n  attune export --run runs/icons-coop-16shot-seed1 --out app/icons.onnx',
+      '\nExample:\n  attune export --run runs/icons-unseen-coop-16shot-seed1 --out app/icons.onnx',
     )
     .action(async () => {
       const { batch, json, out, ...flags } = command.opts<

@@ -14,7 +14,7 @@ import { type Io, percent, table, UsageError } from './io.ts';
 import { usage } from './methods.ts';
 import { drain, Progress } from './progress.ts';
 
-const defaults = { model: 'zoo:icon-clip', method: 'coop', data: 'icons', shots: 16, seed: 1 };
+const defaults = { model: 'zoo:icon-clip', method: 'coop', data: 'icons-unseen', shots: 16, seed: 1 };
 
 /** The method whose flags the command line must know before it is parsed. */
 async function methodOf(argv: readonly string[]): Promise<Method> {
@@ -60,7 +60,7 @@ export async function tuneCommand(argv: readonly string[], io: Io): Promise<Comm
     .option('--method <name>', `one of ${methods.map((m) => m.name).join(', ')}`, defaults.method)
     .option(
       '-d, --data <source>',
-      'icons, a folder with one sub-folder a class, a .csv or .jsonl',
+      'icons, icons-unseen, a folder with one sub-folder a class, a .csv or .jsonl',
       defaults.data,
     )
     .option('--shots <n>', 'training images a class', count(1), defaults.shots)
@@ -81,7 +81,7 @@ export async function tuneCommand(argv: readonly string[], io: Io): Promise<Comm
       'after',
       `\nThe flags of another method: attune tune --method NAME --help\n\nExamples:\n` +
         `  attune tune\n  attune tune --data ./photos --shots 8 --seeds 1,2,3\n` +
-        `  attune tune --model openai/clip-vit-base-patch32 --data ./photos\n  attune tune --resume runs/icons-coop-16shot-seed1`,
+        `  attune tune --model openai/clip-vit-base-patch32 --data ./photos\n  attune tune --resume runs/icons-unseen-coop-16shot-seed1`,
     )
     .action(async () => {
       const job = await jobOf(command, method);

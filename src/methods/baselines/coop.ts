@@ -23,7 +23,10 @@ const options = z.strictObject({
     .default('')
     .describe('words whose embeddings the soft tokens start from, e.g. "a photo of a"'),
   classPosition: z.enum(['front', 'middle', 'end']).default('end').describe('where the class name stands'),
-  classSpecific: z.boolean().default(false).describe('soft tokens of its own for every class (CSC)'),
+  unified: z
+    .boolean()
+    .default(false)
+    .describe("one context for all classes, the paper's default; else each class learns its own (CSC)"),
   epochs: z.int().positive().default(50).describe('passes over the shots; the paper: 50 to 200 by shots'),
   batch: z.int().positive().default(32).describe('images a step'),
   learningRate: z.number().positive().default(0.002).describe('peak of the cosine, after one epoch at 1e-5'),
@@ -38,7 +41,7 @@ type Options = z.output<typeof options>;
 
 /** The context vectors: [M, width], or [C, M, width] class-specific (the paper's V). */
 export const contextShape = (o: Options, model: ClipModel, classes: number): number[] => [
-  ...(o.classSpecific ? [classes] : []),
+  ...(o.unified ? [] : [classes]),
   o.contextLength,
   model.config.text.width,
 ];
@@ -49,15 +52,13 @@ function adapterOf(options: Options, tensors: Values): Adapter {
   return {
     tensors,
     parameters: context.data.length,
-    fixedClasses: options.classSpecific,
+    fixedClasses: !options.unified,
     async classifier(model, classes) {
       const wanted = contextShape(options, model, classes.length);
       if (String(context.shape) !== String(wanted)) {
         throw new Error(
           `The context vectors are [${context.shape}]; this model and its ${classes.length} classes need [${wanted}]` +
-            (options.classSpecific
-              ? ' (class-specific prompts hold for the classes they were trained on)'
-              : ''),
+            (!options.unified ? ' (class-specific prompts hold for the classes they were trained on)' : ''),
         );
       }
       const layout = layoutPrompts(model, classes, options.contextLength, options.classPosition);
@@ -125,7 +126,7 @@ async function wordsInit(model: ClipModel, o: Options, classes: number) {
       `"${o.contextInit}" is ${words.shape[0]} tokens, but contextLength is ${o.contextLength}; make them equal`,
     );
   }
-  const copies = o.classSpecific ? classes : 1;
+  const copies = o.unified ? 1 : classes;
   const data = new Float32Array(copies * words.data.length);
   for (let c = 0; c < copies; c++) data.set(words.data, c * words.data.length);
   return valueInit({ dtype: 'float32', shape: contextShape(o, model, classes), data });

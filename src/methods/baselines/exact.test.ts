@@ -45,7 +45,7 @@ beforeAll(async () => {
   model = await tinyClip();
 });
 
-const options = coop.options.parse({});
+const options = coop.options.parse({ unified: true });
 const plain = 'a photo of a {}.';
 /** Image features of four images that no model made. */
 const images = f32(
@@ -111,10 +111,10 @@ describe('1: context vectors set to the embeddings of the words', () => {
     const words = await wordEmbeddings(model, 'a photo of a');
     // A learning rate of nothing: one epoch at 1e-5 is too little to see.
     const start = { contextInit: 'a photo of a', epochs: 1, learningRate: 1e-12 };
-    for (const classSpecific of [false, true]) {
-      const o = coop.options.parse({ ...start, classSpecific });
+    for (const unified of [false, true]) {
+      const o = coop.options.parse({ ...start, unified });
       const { adapter } = await resultOf(coop.fit(tinyTask(model), o));
-      const copies = classSpecific ? classNames.length : 1;
+      const copies = unified ? 1 : classNames.length;
       const want = f32(Array.from({ length: copies }, () => [...words.data]).flat());
       const { data } = adapter.tensors.context!;
       expect(difference(f32(data as Float32Array), want)).toBeLessThan(1e-3);
@@ -172,7 +172,7 @@ describe('3: what is trained', () => {
     (m, csc, count) => {
       const source = shapesOf(vitB16);
       const big: ClipModel = { ...model, config: vitB16, weights: source };
-      const o = coop.options.parse({ contextLength: m, classSpecific: csc });
+      const o = coop.options.parse({ contextLength: m, unified: !csc });
       const layout = layoutPrompts(big, classNames, m);
       const { result, params } = trace(source, (s) => {
         const context = s.param('context', contextShape(o, big, classNames.length), normalInit(0.02));
@@ -194,8 +194,8 @@ describe('3: what is trained', () => {
   );
 
   test.each([
-    ['coop', { contextLength: 3, epochs: 1 }, 3 * 12],
-    ['coop', { contextLength: 3, epochs: 1, classSpecific: true }, 5 * 3 * 12],
+    ['coop', { contextLength: 3, epochs: 1, unified: true }, 3 * 12],
+    ['coop', { contextLength: 3, epochs: 1 }, 5 * 3 * 12],
     ['linear-probe', { steps: 1, decays: [0.1] }, 5 * 10 + 5],
     ['zero-shot', {}, 0],
   ])('%s %j: %i scalars, and the model is left as it was', async (name, given, count) => {
@@ -228,7 +228,7 @@ describe('3: what is trained', () => {
       Array.from({ length: 5 * 4 * 12 }, (_, i) => Math.cos(i)),
       [5, 4, 12],
     );
-    const csc = coop.restore({ options: { ...options, classSpecific: true }, tensors: { context } });
+    const csc = coop.restore({ options: { ...options, unified: false }, tensors: { context } });
     const all = await logits(csc);
     for (const c of classNames.keys()) {
       const own = f32(context.data.subarray(c * 48, c * 48 + 48), [4, 12]);
@@ -383,7 +383,7 @@ describe('4: the protocol', () => {
 
 describe('training', () => {
   test('CoOp learns: the loss falls', async () => {
-    const o = coop.options.parse({ epochs: 60, learningRate: 0.05, batch: 10 });
+    const o = coop.options.parse({ unified: true, epochs: 60, learningRate: 0.05, batch: 10 });
     const losses: number[] = [];
     for await (const e of coop.fit(tinyTask(model), o)) if (e.type === 'step') losses.push(e.metrics.loss!);
     expect(losses).toHaveLength(60 * 2);
@@ -456,8 +456,8 @@ describe('training', () => {
   test.each([
     ['zero-shot', { ensemble: true }],
     ['linear-probe', { steps: 5 }],
-    ['coop', { epochs: 2 }],
-    ['coop', { epochs: 2, classSpecific: true, classPosition: 'middle' }],
+    ['coop', { epochs: 2, unified: true }],
+    ['coop', { epochs: 2, classPosition: 'middle' }],
   ])('%s %j: saved and restored, it gives the same logits', async (name, given) => {
     const method = methods.find((m) => m.name === name)!;
     const o = method.options.parse(given);
