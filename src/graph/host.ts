@@ -120,7 +120,8 @@ export const bytesOf = (t: HostTensor): Uint8Array =>
 
 /** Reads little-endian bytes as `dtype`; copies only where the offset is not aligned. */
 export function fromBytes<D extends DType>(bytes: Uint8Array, dtype: D, shape: Shape): HostTensor<D> {
-  const aligned = bytes.byteOffset % bytesPerElement[dtype] === 0 ? bytes : bytes.slice();
+  // Not `slice`, which of a Buffer is a view.
+  const aligned = bytes.byteOffset % bytesPerElement[dtype] === 0 ? bytes : new Uint8Array(bytes);
   const length = bytes.byteLength / bytesPerElement[dtype];
   return checked({ dtype, shape, data: new viewTypes[dtype](aligned.buffer, aligned.byteOffset, length) });
 }

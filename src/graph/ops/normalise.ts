@@ -67,16 +67,13 @@ export const normaliseRules: Rules<'softmax' | 'logSoftmax' | 'layerNorm'> = {
     },
     emit(e, inputs, { axis, eps }, node) {
       const attrs = { axis, epsilon: { float: eps } };
-      const [y, mu, inverse] = e.node('LayerNormalization', inputs, attrs, { outputs: 3 }) as [
-        string,
-        string,
-        string,
-      ];
+      const outputs = e.used(node.outputs[2]!) ? 3 : e.used(node.outputs[1]!) ? 2 : 1;
+      const [y, ...statistics] = e.node('LayerNormalization', inputs, attrs, { outputs }) as [string];
       const { dtype } = node.outputs[0]!;
       // The statistics are float32 whatever the input is.
       const like = (name: string) =>
         dtype === 'float32' ? name : e.node('Cast', [name], { to: onnxTypes[dtype] })[0]!;
-      return [y, like(mu), like(inverse)];
+      return [y, ...statistics.map(like)];
     },
   },
 };

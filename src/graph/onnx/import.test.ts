@@ -1,0 +1,174 @@
+import { expect, test } from 'vitest';
+import { compile } from '../../runtime/program.ts';
+import * as g from '../index.ts';
+import { checked, encodeOnnx, f32, grad, type HostTensor, importOnnx, input, type Tensor } from '../index.ts';
+import { decodeOnnx } from './decode.ts';
+import { ProtoWriter } from './proto.ts';
+
+async function values(outputs: Record<string, Tensor>, feeds: Record<string, HostTensor>) {
+  const program = await compile(outputs);
+  const needed = Object.entries(feeds).filter(([name]) => program.inputs.has(name));
+  const out = await program.run(Object.fromEntries(needed));
+  await program.release();
+  return Object.fromEntries(Object.entries(out).map(([name, t]) => [name, Array.from(t.data, Number)]));
+}
+
+/** Numbers between −1 and 1. */
+const wave = (shape: readonly number[], phase = 0): HostTensor =>
+  f32(
+    Float32Array.from({ length: g.sizeOf(shape) }, (_, i) => Math.sin(i * 1.7 + phase)),
+    shape,
+  );
+const indices = g.constant(g.i64([1, 0, 1]));
+
+const models: [name: string, shape: number[], f: (x: Tensor, w: Tensor) => Tensor, weights: number[]][] = [
+  [
+    'attention',
+    [2, 3, 4],
+    (x, w) => g.softmax(x.matmul(w).matmul(x, { transB: true, alpha: 0.5 })).matmul(x),
+    [4, 4],
+  ],
+  [
+    'layer norm and gelu',
+    [2, 3, 4],
+    (x, w) => g.gelu(g.layerNorm(x, w.slice(0, 0, 1).reshape([4])), 'tanh'),
+    [2, 4],
+  ],
+  [
+    'convolution and pooling',
+    [2, 2, 6, 5],
+    (x, w) => g.maxPool(g.conv(x, w, undefined, { stride: 2, padding: 1 }), 2),
+    [3, 2, 3, 3],
+  ],
+  [
+    'groups, instance norm',
+    [1, 4, 4, 4],
+    (x, w) => g.avgPool(g.instanceNorm(g.conv(x, w, undefined, { groups: 2, padding: 1 })), 2),
+    [4, 2, 3, 3],
+  ],
+  [
+    'indexing',
+    [3, 4],
+    (x, w) => g.concat([g.gather(x, indices), g.pad(x.mul(w), [1, 0], [0, 0]).slice(0, 3, 0, -1)], 0),
+    [4],
+  ],
+  [
+    'reductions',
+    [2, 3, 4],
+    (x, w) => g.logSumExp(x.mul(w), 1).sub(x.mean(1)).add(g.cumSum(x, 2).max(1)),
+    [4],
+  ],
+  ['selection', [2, 5], (x, w) => g.where(g.less(0, x), g.topK(x.mul(w), 5)[0], g.clip(x, -0.5, 0.5)), [5]],
+  [
+    'resize and einsum',
+    [1, 2, 3, 3],
+    (x, w) => g.einsum('nchw,cd->ndhw', g.resize(x, 5, { mode: 'bilinear' }), w),
+    [2, 3],
+  ],
+];
+
+test.each(models)(
+  '%s: exported and imported, the same values and gradients',
+  async (_name, shape, f, weights) => {
+    const [xv, wv] = [wave(shape), wave(weights, 1)];
+    const source = g.memoryWeights({ w: wv });
+    const x = input('x', shape);
+    const exported = await encodeOnnx({ y: f(x, g.weight(source.get('w')!)) }, { weights: 'inline' });
+    const model = await importOnnx(exported.bytes);
+    expect(model.inputs).toEqual([{ name: 'x', dtype: 'float32', shape }]);
+    const w = input('w', weights);
+    // The weight is the one initializer of its shape and values.
+    const hosts = await Promise.all(model.weights.names().map((n) => model.weights.get(n)!.load()));
+    const name = model.weights.names()[hosts.findIndex((h) => String(h.data) === String(wv.data))]!;
+    const { y } = model.call({ x }, (n) => (n === name ? w : g.weight(model.weights.get(n)!)));
+    const both = [f(x, w), y!].map((t) => {
+      const [dx, dw] = grad(t.square().sum(), [x, w]);
+      return { y: t, dx: dx!, dw: dw! };
+    });
+    const feeds = { x: xv, w: wv };
+    const [want, got] = await Promise.all(both.map((o) => values(o, feeds)));
+    for (const key of ['y', 'dx', 'dw']) {
+      got![key]!.forEach((v, i) => {
+        expect(v).toBeCloseTo(want![key]![i]!, 4);
+      });
+    }
+  },
+);
+
+type Attr = [name: string, field: number, type: number, value: number];
+/** A model of the given nodes, as exporters write them. */
+function modelOf(
+  nodes: [type: string, inputs: string[], outputs: string[], attrs?: Attr[]][],
+  inputs: [name: string, shape: (number | string)[]][],
+  output: string,
+  initializers: [name: string, value: HostTensor][] = [],
+  opset = 17,
+): Uint8Array {
+  const graph = new ProtoWriter();
+  for (const [type, ins, outs, attrs = []] of nodes) {
+    const node = new ProtoWriter();
+    for (const n of ins) node.string(1, n);
+    for (const n of outs) node.string(2, n);
+    node.string(4, type);
+    for (const [name, field, kind, value] of attrs) {
+      node.message(5, new ProtoWriter().string(1, name).int(field, value).int(20, kind));
+    }
+    graph.message(1, node);
+  }
+  for (const [name, t] of initializers) {
+    const proto = new ProtoWriter();
+    for (const d of t.shape) proto.int(1, d);
+    graph.message(5, proto.int(2, g.onnxTypes[t.dtype]).string(8, name).bytes(9, g.bytesOf(t)));
+  }
+  for (const [name, shape] of inputs) {
+    const dims = new ProtoWriter();
+    for (const d of shape) {
+      dims.message(1, typeof d === 'string' ? new ProtoWriter().string(2, d) : new ProtoWriter().int(1, d));
+    }
+    const type = new ProtoWriter().message(1, new ProtoWriter().int(1, 1).message(2, dims));
+    graph.message(11, new ProtoWriter().string(1, name).message(2, type));
+  }
+  graph.message(12, new ProtoWriter().string(1, output));
+  const version = new ProtoWriter().string(1, '').int(2, opset);
+  return new ProtoWriter().int(1, 8).message(8, version).message(7, graph).finish();
+}
+
+test('shapes that the model computes from its input are static here', async () => {
+  const bytes = modelOf(
+    [
+      ['Shape', ['x'], ['shape']],
+      ['Gather', ['shape', 'first'], ['batch'], [['axis', 3, 2, 0]]],
+      ['Unsqueeze', ['batch', 'axes'], ['batch1']],
+      ['Concat', ['batch1', 'rest'], ['target'], [['axis', 3, 2, 0]]],
+      ['Reshape', ['x', 'target'], ['y']],
+    ],
+    [['x', ['batch', 2, 3]]],
+    'y',
+    [
+      ['first', checked({ dtype: 'int64', shape: [], data: BigInt64Array.of(0n) })],
+      ['axes', g.i64([0])],
+      ['rest', g.i64([-1])],
+    ],
+  );
+  const model = await importOnnx(bytes);
+  expect(model.inputs[0]!.shape).toEqual(['batch', 2, 3]);
+  expect(model.call({ x: input('x', [5, 2, 3]) }).y!.shape).toEqual([5, 6]);
+  expect(() => model.call({ x: input('x', [5, 3, 3]) })).toThrow('input "x" must be float32[batch,2,3]');
+  expect(() => model.call({})).toThrow('input "x" float32[batch,2,3] is missing');
+});
+
+test('all unsupported ops are named at once, and bytes that are no model are refused', async () => {
+  const bytes = modelOf(
+    [
+      ['NonZero', ['x'], ['a']],
+      ['Loop', ['a'], ['y']],
+    ],
+    [['x', [2]]],
+    'y',
+  );
+  await expect(importOnnx(bytes)).rejects.toThrow(
+    'importOnnx: the model uses ops that are not supported: Loop, NonZero',
+  );
+  expect(() => decodeOnnx(new Uint8Array([0x0a, 0xff]))).toThrow('This is not an ONNX model');
+  expect(() => decodeOnnx(new Uint8Array())).toThrow('This is not an ONNX model: it has no graph');
+});
