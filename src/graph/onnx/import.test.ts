@@ -157,6 +157,20 @@ test('shapes that the model computes from its input are static here', async () =
   expect(() => model.call({})).toThrow('input "x" float32[batch,2,3] is missing');
 });
 
+test('factors of a resize may be an initializer; what is not supported names its node', async () => {
+  const nodes: Parameters<typeof modelOf>[0] = [['Resize', ['x', '', 'scales'], ['y']]];
+  const scaled = (factor: number) =>
+    modelOf(nodes, [['x', [1, 1, 2, 2]]], 'y', [['scales', f32([1, 1, factor, factor])]]);
+  const x = input('x', [1, 1, 2, 2]);
+  const twice = await importOnnx(scaled(2));
+  const [y] = Object.values(await values(twice.call({ x }), { x: f32([1, 2, 3, 4], [1, 1, 2, 2]) }));
+  expect(y).toEqual([1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4]);
+  const uneven = await importOnnx(scaled(1.5));
+  expect(() => uneven.call({ x })).toThrow(
+    'importOnnx: Resize "y" has the mode nearest with half_pixel and round_prefer_floor, which is not supported',
+  );
+});
+
 test('all unsupported ops are named at once, and bytes that are no model are refused', async () => {
   const bytes = modelOf(
     [

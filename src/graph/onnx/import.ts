@@ -1,4 +1,11 @@
-import { type DType, memoryWeights, type Weight, type WeightSource } from '../host.ts';
+import {
+  type DType,
+  type HostTensor,
+  memoryWeights,
+  sizeOf,
+  type Weight,
+  type WeightSource,
+} from '../host.ts';
 import { constant, type Tensor, weight } from '../tensor.ts';
 import { decodeOnnx, type ReadExternal } from './decode.ts';
 import { importers } from './importers.ts';
@@ -40,10 +47,14 @@ export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {})
   }
   const named: Weight[] = [];
   const constants = new Map<string, Tensor>();
+  const small = new Map<string, HostTensor>();
   for (const w of initializers.values()) {
     // Shapes, axes and scalars are part of the graph.
-    if (w.dtype.startsWith('float') && w.shape.length > 0) named.push(w);
-    else constants.set(w.name, constant(await w.load()));
+    if (w.dtype.startsWith('float') && w.shape.length > 0) {
+      named.push(w);
+      // Factors of a resize are floating-point arrays that must be known.
+      if (sizeOf(w.shape) <= 8) small.set(w.name, await w.load());
+    } else constants.set(w.name, constant(await w.load()));
   }
   const byName = new Map(named.map((w) => [w.name, w]));
   const weights: WeightSource = {
@@ -79,7 +90,7 @@ export async function importOnnx(bytes: Uint8Array, options: ImportOptions = {})
       };
       for (const node of nodes) {
         const operands = node.inputs.map((name) => (name ? lookUp(name) : undefined));
-        const made = importers.get(node.type)!(new NodeReader(node, operands, opset));
+        const made = importers.get(node.type)!(new NodeReader(node, operands, opset, small));
         const list = Array.isArray(made) ? made : [made];
         node.outputs.forEach((name, i) => {
           if (name && list[i]) values.set(name, list[i]);

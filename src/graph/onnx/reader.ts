@@ -1,4 +1,4 @@
-import { type HostTensor, i64 } from '../host.ts';
+import { type HostTensor, i64, toFloat32 } from '../host.ts';
 import { constant, type Node, type Tensor } from '../tensor.ts';
 import type { OnnxNode } from './decode.ts';
 
@@ -8,6 +8,8 @@ export class NodeReader {
     readonly node: OnnxNode,
     readonly operands: readonly (Tensor | undefined)[],
     readonly opset: number,
+    /** Values of small weights, for operands that must be known. */
+    private readonly small: ReadonlyMap<string, HostTensor>,
   ) {}
 
   fail(problem: string): never {
@@ -29,7 +31,10 @@ export class NodeReader {
   known(i: number): number[] | undefined {
     const t = this.operands[i];
     if (!t) return undefined;
-    return hostNumbers(t) ?? this.fail(`needs its input ${i} to be constant`);
+    const weight = this.small.get(this.node.inputs[i]!);
+    return (
+      hostNumbers(t) ?? (weight && numbersOf(weight)) ?? this.fail(`needs its input ${i} to be constant`)
+    );
   }
   /** Numbers that were an attribute in older opsets and are an operand in newer ones. */
   either(name: string, i: number): number[] | undefined {
@@ -41,8 +46,12 @@ export const hostOf = (t: Tensor): HostTensor | undefined =>
   t.node.op === 'constant' ? (t.node as Node<'constant'>).attrs.value : undefined;
 export const hostNumbers = (t: Tensor): number[] | undefined => {
   const host = hostOf(t);
-  return host && Array.from(host.data, Number);
+  return host && numbersOf(host);
 };
+const numbersOf = (t: HostTensor): number[] =>
+  Array.from(t.dtype === 'float16' || t.dtype === 'bfloat16' ? toFloat32(t).data : t.data, Number);
+
+export type Importer = (n: NodeReader) => Tensor | Tensor[];
 
 /** A small integer constant of the same dtype as ONNX would give. */
 export const integers = (values: readonly number[], shape: readonly number[]) =>
