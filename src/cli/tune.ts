@@ -163,8 +163,14 @@ function report(results: readonly RunResult[]): string {
     const [zero, tuned] = [results.map((r) => r.zeroShot.accuracy), results.map((r) => r.tuned.accuracy)];
     rows.push(['mean', cell(zero), cell(tuned)]);
   }
+  const helped = results.some((r) => r.tuned.accuracy > r.zeroShot.accuracy);
+  const advice =
+    helped || method === 'zero-shot'
+      ? ''
+      : 'Tuning did not help: the model knows these classes better than the shots can teach them. Try more shots,\n' +
+        'fewer epochs or another method, or keep to the model as it is (--method zero-shot).\n\n';
   return (
-    `\nAccuracy on test images: ${model}, ${data}, ${shots} shots\n\n${table(rows)}\n\n` +
+    `\nAccuracy on test images: ${model}, ${data}, ${shots} shots\n\n${table(rows)}\n\n${advice}` +
     `${results.map((r) => r.runDir).join('\n')}\n\nNext:\n` +
     `  npx attune predict IMAGE… --run ${runDir}\n  npx attune eval --run ${runDir} --per-class\n` +
     `  ${runDir}/classifier.onnx runs in your app without Attune (docs/export.md)\n`
