@@ -31,14 +31,16 @@ const stateless = (update: (updates: Tree, context: UpdateContext) => Tree): Tra
 const mapTree = <T, U>(tree: Record<string, T>, f: (value: T, name: string) => U): Record<string, U> =>
   Object.fromEntries(Object.entries(tree).map(([name, value]) => [name, f(value, name)]));
 
+/** The part of the state whose names begin with `prefix`, without it. */
+const below = (state: Tree, prefix: string): Tree =>
+  Object.fromEntries(
+    Object.entries(state).flatMap(([key, t]) =>
+      key.startsWith(prefix) ? [[key.slice(prefix.length), t]] : [],
+    ),
+  );
+
 /** One transform after the other. */
 export function chain(...transforms: readonly Transform[]): Transform {
-  const own = (state: Tree, i: number): Tree =>
-    Object.fromEntries(
-      Object.entries(state).flatMap(([key, t]) =>
-        key.startsWith(`${i}.`) ? [[key.slice(`${i}.`.length), t]] : [],
-      ),
-    );
   return {
     init: (params) =>
       Object.assign(
@@ -51,7 +53,7 @@ export function chain(...transforms: readonly Transform[]): Transform {
       const next: Tree = {};
       let current = updates;
       transforms.forEach((t, i) => {
-        const result = t.update(current, own(state, i), context);
+        const result = t.update(current, below(state, `${i}.`), context);
         current = result.updates;
         for (const [key, value] of Object.entries(result.state)) next[`${i}.${key}`] = value;
       });
@@ -181,12 +183,7 @@ export function perGroup(groups: Record<string, Transform>): Transform {
       partition(updates).forEach((part, i) => {
         if (Object.keys(part).length === 0) return;
         const prefix = `g${i}.`;
-        const own = Object.fromEntries(
-          Object.entries(state).flatMap(([key, t]) =>
-            key.startsWith(prefix) ? [[key.slice(prefix.length), t]] : [],
-          ),
-        );
-        const result = list[i]!.transform.update(part, own, context);
+        const result = list[i]!.transform.update(part, below(state, prefix), context);
         Object.assign(next.updates, result.updates);
         for (const [key, value] of Object.entries(result.state)) next.state[prefix + key] = value;
       });
