@@ -1,0 +1,95 @@
+import { expect, test } from 'vitest';
+import { constant, grad, i64, input, type Tensor } from '../../graph/index.ts';
+import { normalInit, type Scope, trace } from '../../nn/index.ts';
+import { Random, runOnce } from '../../runtime/index.ts';
+import { initParams } from '../../train/index.ts';
+import { appendTokens, parseClipConfig, replaceTokens, textTower, visionTower } from './index.ts';
+
+const tower = { hidden_size: 16, num_hidden_layers: 3, num_attention_heads: 2, intermediate_size: 32 };
+const config = parseClipConfig({
+  projection_dim: 8,
+  text_config: { ...tower, vocab_size: 20, max_position_embeddings: 8, eos_token_id: 19 },
+  vision_config: { ...tower, image_size: 8, patch_size: 4 },
+});
+const ids = constant(i64([1, 2, 3, 4, 19, 1, 5, 6, 7, 19], [2, 5]));
+const pixels = constant({
+  dtype: 'float32',
+  shape: [2, 3, 8, 8],
+  data: new Random(1).fill(2 * 3 * 64, (r) => r.normal()),
+});
+
+/** Two soft tokens a layer: appended to the image's tokens, in place of the words 1 and 2 of the text. */
+function deepPrompts(scope: Scope, prompt: (x: Tensor, tower: string, layer: number) => Tensor): Scope {
+  return scope.intercept({
+    tap: {
+      'vision_model.embeddings:out': (x) => appendTokens(x, prompt(x, 'vision', 0)),
+      'vision_model.encoder.layers.*:in': (x, { layer }) =>
+        layer === 0 ? x : replaceTokens(x, prompt(x, 'vision', layer), x.dim(1) - 2),
+      'text_model.embeddings:tokens': (x) => replaceTokens(x, prompt(x, 'text', 0), 1),
+      'text_model.encoder.layers.*:in': (x, { layer }) =>
+        layer === 0 ? x : replaceTokens(x, prompt(x, 'text', layer), 1),
+    },
+  });
+}
+
+async function run(build: (scope: Scope) => Record<string, Tensor>) {
+  const { result, params } = trace('scratch', build);
+  const values = await initParams(params, 3);
+  return runOnce(result, Object.fromEntries(params.map((p) => [`param/${p.name}`, values[p.name]!])));
+}
+
+const features = (s: Scope) => ({
+  image: visionTower(s, pixels, config).features,
+  text: textTower(s, ids, config).features,
+});
+
+test('every layer of both towers takes soft tokens, and each of them gets a gradient', async () => {
+  const out = await run((scope) => {
+    const prompts: Tensor[] = [];
+    const s = deepPrompts(scope, (_x, tower, layer) => {
+      const p = scope.param(`${tower}.${layer}`, [2, 16], normalInit(0.5));
+      prompts.push(p);
+      return p;
+    });
+    const { image, text } = features(s);
+    expect(prompts).toHaveLength(6);
+    const weights = constant({
+      dtype: 'float32',
+      shape: [8],
+      data: new Random(2).fill(8, (r) => r.normal()),
+    });
+    const gradients = grad(image.mul(weights).sum().add(text.mul(weights).sum()), prompts);
+    return Object.fromEntries(gradients.map((g, i) => [`g${i}`, g.abs().max()]));
+  });
+  for (const [name, { data }] of Object.entries(out)) expect(Number(data[0]), name).toBeGreaterThan(1e-4);
+});
+
+test('replacing tokens by themselves changes nothing, by others it does', async () => {
+  const plain = await run(features);
+  const same = await run((scope) =>
+    features(
+      scope.intercept({
+        tap: {
+          'vision_model.encoder.layers.*:in': (x) => replaceTokens(x, x.slice(1, 3), 3),
+          'text_model.encoder.layers.*:in': (x) => replaceTokens(x, x.slice(1, 1, 3), 1),
+        },
+      }),
+    ),
+  );
+  expect(same).toEqual(plain);
+  const other = await run((scope) =>
+    features(deepPrompts(scope, () => constant({ ...zero, shape: [2, 16] }))),
+  );
+  expect(other.image!.data).not.toEqual(plain.image!.data);
+  expect(other.text!.data).not.toEqual(plain.text!.data);
+});
+
+const zero = { dtype: 'float32', data: new Float32Array(32) } as const;
+
+test('a pattern of a layer that is not there is refused', () => {
+  const x = input('pixels', [1, 3, 8, 8]);
+  const at = (s: Scope) => s.intercept({ tap: { 'vision_model.encoder.layers.9:in': (t) => t } });
+  expect(() => trace('scratch', (s) => visionTower(at(s), x, config))).toThrow(
+    'The tap pattern "vision_model.encoder.layers.9:in" matches no site',
+  );
+});
