@@ -1,22 +1,11 @@
-import {
-  emptyArray,
-  encodeOnnx,
-  type HostTensor,
-  type Shape,
-  sizeOf,
-  type Tensor,
-  type TensorType,
-} from '../graph/index.ts';
-import { loadOrt, type Ort } from './ort.ts';
+import { encodeOnnx, type HostTensor, type Shape, type Tensor, type TensorType } from '../graph/index.ts';
+import { defaultDevice, onNode } from './ort.ts';
+import { type Feeds, openSession, type Session, type SessionOptions } from './session.ts';
 
-export interface CompileOptions {
-  /** Threads of one operator; ONNX Runtime's choice (the physical cores) by default. */
-  threads?: number;
+export interface CompileOptions extends SessionOptions {
   /** What to call the program in error messages. */
   name?: string;
 }
-
-type Feeds = Record<string, HostTensor>;
 
 /** A compiled graph: named host tensors in, named host tensors out. */
 export class Program<Name extends string = string> {
@@ -24,8 +13,7 @@ export class Program<Name extends string = string> {
   private running: Promise<unknown> = Promise.resolve();
 
   constructor(
-    private session: Ort.InferenceSession | undefined,
-    private readonly ort: typeof Ort,
+    private session: Session | undefined,
     readonly name: string,
     readonly inputs: ReadonlyMap<string, TensorType>,
     readonly outputs: ReadonlyMap<string, TensorType>,
@@ -40,7 +28,6 @@ export class Program<Name extends string = string> {
    */
   async run(feeds: Feeds): Promise<Record<Name, HostTensor>> {
     if (!this.session) throw new Error(`${this.name}: the program was released`);
-    const tensors: Record<string, Ort.Tensor> = {};
     for (const [name, type] of this.inputs) {
       const value = feeds[name];
       if (!value) throw new Error(`${this.name}: input "${name}" [${type.shape}] is missing`);
@@ -49,24 +36,20 @@ export class Program<Name extends string = string> {
           `${this.name}: input "${name}" must be ${type.dtype}[${type.shape}], not ${value.dtype}[${value.shape}]`,
         );
       }
-      tensors[name] = new this.ort.Tensor(type.dtype as 'float32', value.data as Float32Array, type.shape);
     }
     for (const name of Object.keys(feeds)) {
       if (!this.inputs.has(name)) {
         throw new Error(`${this.name}: no input "${name}"; inputs are ${[...this.inputs.keys()].join(', ')}`);
       }
     }
-    const run = this.session.run(tensors, { logSeverityLevel: SILENT });
+    const run = this.session.run(feeds);
     // The chain must not keep the results: they would never be freed.
     this.running = Promise.allSettled([this.running, run]).then(() => undefined);
     const results = await run.catch((error) => {
       throw named(this.name, error);
     });
     const out: Record<string, HostTensor> = {};
-    for (const [name, { dtype, shape }] of this.outputs) {
-      const data = results[name]!.data as HostTensor['data'];
-      out[name] = { dtype, shape, data: sizeOf(shape) === 0 ? emptyArray(dtype, 0) : data } as HostTensor;
-    }
+    for (const [name, type] of this.outputs) out[name] = { ...type, data: results[name]! } as HostTensor;
     return out as Record<Name, HostTensor>;
   }
 
@@ -79,41 +62,28 @@ export class Program<Name extends string = string> {
   }
 }
 
-/** ONNX Runtime's failures are thrown; it need not print them as well. */
-const SILENT = 4;
-
 const named = (name: string, error: unknown): Error =>
   new Error(`${name}: ${error instanceof Error ? error.message.trim() : error}`, { cause: error });
 
 const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((n, i) => n === b[i]);
 
 /**
- * Compiles the graph behind `outputs` for the CPU. Weights are read by ONNX Runtime from their own files. Compile
+ * Compiles the graph behind `outputs` for a device. Weights are read by ONNX Runtime from their own files. Compile
  * once and run often: a session costs milliseconds to seconds.
  */
 export async function compile<Name extends string>(
   outputs: Record<Name, Tensor>,
   options: CompileOptions = {},
 ): Promise<Program<Name>> {
-  const { name = 'program' } = options;
-  const ort = await loadOrt();
-  const model = await encodeOnnx(outputs);
-  const session = await ort.InferenceSession.create(model.bytes, {
-    ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
-    logSeverityLevel: SILENT,
-    extra: {
-      session: {
-        // Weight locations are absolute paths; ONNX Runtime wants them relative to a folder.
-        model_external_initializers_file_folder_path: '/',
-        set_denormal_as_zero: '1',
-      },
-    },
-  }).catch((error) => {
+  const { name = 'program', ...sessionOptions } = options;
+  const { device = defaultDevice } = options;
+  const model = await encodeOnnx(outputs, { device, weights: onNode ? 'external' : 'inline' });
+  const session = await openSession(model.bytes, sessionOptions).catch((error) => {
     throw named(`${name} cannot be loaded`, error);
   });
   const types = (list: { name: string; shape: Shape; dtype: TensorType['dtype'] }[]) =>
     new Map(list.map(({ name, shape, dtype }) => [name, { shape, dtype }]));
-  return new Program(session, ort, name, types(model.inputs), types(model.outputs));
+  return new Program(session, name, types(model.inputs), types(model.outputs));
 }
 
 /** Compiles the graph behind `outputs`, runs it once and frees it. */

@@ -4,9 +4,12 @@ import { onnxTypes, rules } from '../ops/index.ts';
 import type { Emitter, OnnxAttr } from '../rule.ts';
 import { simplify } from '../simplify.ts';
 import { constant, type Node, type Tensor } from '../tensor.ts';
+import { type Device, lower } from './lower.ts';
 import { ProtoWriter } from './proto.ts';
 
 export interface EncodeOptions {
+  /** What will run the model: each device gets the ops that it has good kernels for (default 'cpu'). */
+  device?: Device;
   /** How weights are stored: by reference to their files (default), or inside the model. */
   weights?: 'external' | 'inline';
   /** Free text kept in the model's metadata_props. */
@@ -34,7 +37,7 @@ export async function encodeOnnx(
   outputs: Record<string, Tensor>,
   options: EncodeOptions = {},
 ): Promise<EncodedModel> {
-  const simple = Object.entries(simplify(outputs));
+  const simple = Object.entries(lower(simplify(outputs), options.device ?? 'cpu'));
   const nodes = nodesOf(simple.map(([, t]) => t));
   const read = new Set([...nodes.flatMap((n) => n.inputs), ...simple.map(([, t]) => t)]);
   const inputs = new Map<string, { name: string; shape: Shape; dtype: DType }>();

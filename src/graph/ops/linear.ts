@@ -42,26 +42,10 @@ export const linearRules: Rules<'matmul'> = {
       };
       return [needs[0] ? sumTo(da(), a.shape) : undefined, needs[1] ? sumTo(db(), b.shape) : undefined];
     },
-    emit: (e, inputs, { transA, transB, alpha }, node) => {
+    emit: (e, inputs, { transA, transB, alpha }) => {
       if (!transA && !transB && alpha === 1) return e.node('MatMul', inputs);
-      if (node.outputs[0]!.dtype === 'float32') {
-        return e.node(
-          'FusedMatMul',
-          inputs,
-          { transA: transA ? 1 : 0, transB: transB ? 1 : 0, alpha: { float: alpha } },
-          { domain: 'com.microsoft' },
-        );
-      }
-      const swapped = (name: string, t: Tensor) => {
-        const last = t.rank - 1;
-        return e.node('Transpose', [name], {
-          perm: t.shape.map((_, i) => (i < last - 1 ? i : i === last ? last - 1 : last)),
-        })[0]!;
-      };
-      const a = transA ? swapped(inputs[0]!, node.inputs[0]!) : inputs[0]!;
-      const b = transB ? swapped(inputs[1]!, node.inputs[1]!) : inputs[1]!;
-      const [product] = e.node('MatMul', [a, b]);
-      return alpha === 1 ? product! : e.node('Mul', [product!, e.scalar(alpha, node.outputs[0]!.dtype)]);
+      const flags = { transA: transA ? 1 : 0, transB: transB ? 1 : 0, alpha: { float: alpha } };
+      return e.node('FusedMatMul', inputs, flags, { domain: 'com.microsoft' });
     },
   },
 };

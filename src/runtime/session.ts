@@ -1,0 +1,97 @@
+import { type Device, emptyArray, type HostTensor, sizeOf, type TypedArray } from '../graph/index.ts';
+import { defaultDevice, loadOrt, type Ort, onNode } from './ort.ts';
+
+/** Named values that a run takes. */
+export type Feeds = Record<string, HostTensor>;
+
+/** How a model is loaded; plain data, since it may travel to a worker. */
+export interface SessionOptions {
+  /**
+   * Where the program runs: `cpu` (default in Node), `cuda`, `webgpu`, or `wasm` (default in a browser, which has
+   * `webgpu` besides). docs/devices.md says what each needs.
+   */
+  device?: Device;
+  /** Threads of one operator; ONNX Runtime's choice (the physical cores) by default. */
+  threads?: number;
+}
+
+/** A loaded model that runs. */
+export interface Session {
+  /** Runs once; the arrays of the results are the caller's. */
+  run(feeds: Feeds): Promise<Record<string, TypedArray>>;
+  /** Frees the model. Runs must be done. */
+  release(): Promise<void>;
+}
+
+/** ONNX Runtime's failures are thrown; it need not print them as well. */
+const SILENT = 4;
+
+/** Loads an ONNX model in this thread. Weight locations are absolute paths. */
+export async function openSession(
+  model: Uint8Array,
+  { device = defaultDevice, threads }: SessionOptions,
+): Promise<Session> {
+  requireDevice(device);
+  const ort = await loadOrt(device);
+  const session = await ort.InferenceSession.create(model, {
+    executionProviders: [device],
+    ...(threads ? { intraOpNumThreads: threads } : {}),
+    logSeverityLevel: SILENT,
+    extra: {
+      session: {
+        // ONNX Runtime wants locations relative to a folder.
+        ...(onNode ? { model_external_initializers_file_folder_path: '/' } : {}),
+        set_denormal_as_zero: '1',
+      },
+    },
+  }).catch((error: Error) => {
+    throw unavailable(device, error) ?? error;
+  });
+  return {
+    async run(feeds) {
+      const tensors: Record<string, Ort.Tensor> = {};
+      for (const [name, { dtype, data, shape }] of Object.entries(feeds)) {
+        tensors[name] = new ort.Tensor(dtype as 'float32', data as Float32Array, shape);
+      }
+      const results = await session.run(tensors, { logSeverityLevel: SILENT });
+      return Object.fromEntries(
+        Object.entries(results).map(([name, { data, dims, type }]) => [
+          name,
+          sizeOf(dims) === 0 ? emptyArray(type as HostTensor['dtype'], 0) : (data as TypedArray),
+        ]),
+      );
+    },
+    release: () => session.release(),
+  };
+}
+
+function requireDevice(device: Device): void {
+  const here: Device[] = onNode ? ['cpu', 'cuda', 'webgpu'] : ['wasm', 'webgpu'];
+  if (here.includes(device)) return;
+  throw new Error(
+    `device "${device}" does not exist in ${onNode ? 'Node' : 'a browser'}: ${here.join(', ')}`,
+  );
+}
+
+/** ONNX Runtime's words for a device that is not there, and what to do. */
+function unavailable(device: Device, cause: Error): Error | undefined {
+  if (device === 'cuda' && /load shared library|CUDA/.test(cause.message)) {
+    return new Error(
+      'device "cuda": ONNX Runtime cannot load its CUDA libraries. They are for Linux on x64, and come with ' +
+        '`npm rebuild onnxruntime-node --ignore-scripts=false --onnxruntime-node-install=cuda12`; CUDA 12 and cuDNN 9 ' +
+        `must be installed (docs/devices.md). ${cause.message}`,
+      { cause },
+    );
+  }
+  if (
+    device === 'webgpu' &&
+    /adapter|WebGPU is not (available|supported)|navigator\.gpu/i.test(cause.message)
+  ) {
+    return new Error(
+      `device "webgpu": no GPU was found; it needs ${onNode ? 'a driver for Vulkan, Metal or D3D12' : 'a browser with WebGPU'} ` +
+        `(docs/devices.md). ${cause.message}`,
+      { cause },
+    );
+  }
+  return undefined;
+}
