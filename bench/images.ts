@@ -1,0 +1,78 @@
+import { constant, grad, i64, sqrt, type Tensor } from '../src/graph/index.ts';
+import { crossEntropy, normalInit, sgd } from '../src/nn/index.ts';
+import { type Benchmark, freshWeights, training } from './benchmark.ts';
+import { integers, noise } from './data.ts';
+import { convNet } from './models/convnet.ts';
+import { resNet18, runningStatistics } from './models/resnet.ts';
+
+const batch = (size: number) => () => ({
+  images: noise('images', [size, 3, 32, 32]),
+  labels: integers('labels', [size], 10),
+});
+
+const convNetStep = training({
+  name: 'convnet',
+  about: 'ConvNet-3 (128 channels, instance norm), 128 images of 32×32, SGD with momentum; all trained',
+  torch: { script: 'images', settings: { model: 'convnet' } },
+  frozen: false,
+  batch: batch(128),
+  build: (s, { images, labels }) => ({ loss: crossEntropy(convNet(s, images!), labels!) }),
+  optimizer: sgd({ lr: 0.01, momentum: 0.9, weightDecay: 5e-4 }),
+});
+
+const statistics = runningStatistics();
+const resNetStep = training({
+  name: 'resnet18',
+  about: 'ResNet-18 (3×3 stem, batch norm), 64 images of 32×32, SGD with momentum; all trained',
+  torch: { script: 'images', settings: { model: 'resnet18' } },
+  frozen: false,
+  batch: batch(64),
+  build: (s, { images, labels }) => ({ loss: crossEntropy(resNet18(s, images!, statistics.norm), labels!) }),
+  optimizer: statistics.transform(sgd({ lr: 0.01, momentum: 0.9, weightDecay: 5e-4 })),
+});
+
+const [classes, real, synthetic] = [10, 16, 10];
+
+/** Σ over outputs of 1 − cosine between their weights' gradients, as in the reference code of DC. */
+function distance(ours: readonly Tensor[], theirs: readonly Tensor[]): Tensor {
+  const parts = ours.flatMap((g, i) => {
+    if (g.rank === 1) return [];
+    const [a, b] = [g, theirs[i]!].map((t) => t.reshape([t.dim(0), -1])) as [Tensor, Tensor];
+    const norms = sqrt(a.square().sum(-1)).mul(sqrt(b.square().sum(-1)));
+    return [a.mul(b).sum(-1).div(norms.add(1e-6)).neg().add(1).sum()];
+  });
+  return parts.reduce((x, y) => x.add(y));
+}
+
+const matching = training({
+  name: 'convnet-second-order',
+  about: `gradient matching (DC): the gradient of the distance between two gradients of ConvNet-3, ${classes} classes of ${real} real and ${synthetic} synthetic images, with respect to the latter`,
+  torch: { script: 'images', settings: { model: 'matching' } },
+  frozen: true,
+  async batch() {
+    const images = noise('images', [classes, real, 3, 32, 32]);
+    const net = await freshWeights((s) => convNet(s.at('net'), constant(noise('one', [1, 3, 32, 32]))));
+    return { real: images, ...net };
+  },
+  // The network is fed, not frozen: dataset condensation trains it in between.
+  build(s, fed) {
+    const given = s.intercept({ weight: { 'net.**': (_w, { name }) => fed[name]! } }).at('net');
+    const names = Object.keys(fed).filter((name) => name.startsWith('net.'));
+    const images = s.param('synthetic', [classes, synthetic, 3, 32, 32], normalInit(1));
+    const gradients = (all: Tensor, c: number) => {
+      const x = all.slice(0, c, c + 1).reshape(all.shape.slice(1));
+      const labels = constant(i64(Array<number>(x.dim(0)).fill(c)));
+      return grad(
+        crossEntropy(convNet(given, x), labels),
+        names.map((name) => fed[name]!),
+      );
+    };
+    const losses = Array.from({ length: classes }, (_, c) =>
+      distance(gradients(images, c), gradients(fed.real!, c)),
+    );
+    return { loss: losses.reduce((a, b) => a.add(b)) };
+  },
+  optimizer: sgd({ lr: 0.1, momentum: 0.5 }),
+});
+
+export const imageBenchmarks: Benchmark[] = [convNetStep, resNetStep, matching];

@@ -1,0 +1,6 @@
+import type { Benchmark } from './benchmark.ts';
+import { clipBenchmarks } from './clip.ts';
+import { imageBenchmarks } from './images.ts';
+import { textBenchmarks } from './text.ts';
+
+export const benchmarks: readonly Benchmark[] = [...textBenchmarks, ...clipBenchmarks, ...imageBenchmarks];
