@@ -18,7 +18,7 @@ const slots = Array.from({ length: classes }, () => Array.from({ length: tokens 
 
 const coopStep = training({
   name: 'coop-step',
-  about: `CoOp at CLIP ViT-B/16 size: ${classes} classes of ${length} tokens, M = ${tokens}, 32 image features, SGD with momentum`,
+  about: `CoOp at CLIP ViT-B/16 size: ${classes} classes of ${length} tokens, M = ${tokens}, 32 image features, SGD with momentum (in use, prompts are cut after the longest end token, which makes it cheaper)`,
   torch: { script: 'clip', settings: { part: 'text' } },
   frozen: true,
   batch() {

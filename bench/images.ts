@@ -23,7 +23,8 @@ const convNetStep = training({
 const statistics = runningStatistics();
 const resNetStep = training({
   name: 'resnet18',
-  about: 'ResNet-18 (3×3 stem, batch norm), 64 images of 32×32, SGD with momentum; all trained',
+  about:
+    'ResNet-18 (3×3 stem, batch norm with running statistics), 64 images of 32×32, SGD with momentum; all trained',
   torch: { script: 'images', settings: { model: 'resnet18' } },
   frozen: false,
   batch: batch(64),
@@ -46,7 +47,7 @@ function distance(ours: readonly Tensor[], theirs: readonly Tensor[]): Tensor {
 
 const matching = training({
   name: 'convnet-second-order',
-  about: `gradient matching (DC): the gradient of the distance between two gradients of ConvNet-3, ${classes} classes of ${real} real and ${synthetic} synthetic images, with respect to the latter`,
+  about: `dataset condensation by gradient matching: for ${classes} classes the distance between ConvNet-3's gradients on ${real} real and on ${synthetic} synthetic images, its gradient with respect to the latter, SGD with momentum`,
   torch: { script: 'images', settings: { model: 'matching' } },
   frozen: true,
   async batch() {
