@@ -203,6 +203,29 @@ describe('a program', () => {
     await program.release();
   });
 
+  test('gives up runs that wait when their signal comes, and runs the others', async () => {
+    const program = await compile({ y: input('x', [1]).mul(2) });
+    const stop = new AbortController();
+    const first = program.run({ x: f32([1]) });
+    const second = program.run({ x: f32([2]) }, { signal: stop.signal });
+    const third = program.run({ x: f32([3]) });
+    stop.abort(new Error('enough'));
+    await expect(second).rejects.toThrow(/^enough$/);
+    expect([(await first).y.data[0], (await third).y.data[0]]).toEqual([2, 6]);
+    await expect(program.run({ x: f32([4]) }, { signal: stop.signal })).rejects.toThrow(/^enough$/);
+    await program.release();
+  });
+
+  test('leaves the event loop a turn between runs that queue', async () => {
+    const program = await compile({ y: input('x', [1]).mul(2) });
+    const stop = new AbortController();
+    const runs = [1, 2, 3, 4].map((v) => program.run({ x: f32([v]) }, { signal: stop.signal }));
+    runs[0]!.then(() => setImmediate(() => stop.abort()));
+    const ends = (await Promise.allSettled(runs)).map(({ status }) => status);
+    expect([ends[0], ends[3]]).toEqual(['fulfilled', 'rejected']);
+    await program.release();
+  });
+
   test('lets runs under way finish before it is released', async () => {
     const program = await compile({ y: input('x', [1]).mul(2) });
     const runs = [1, 2, 3].map((v) => program.run({ x: f32([v]) }));

@@ -125,6 +125,22 @@ describe('a resumed run ends bit for bit as an unbroken one', () => {
     }
   });
 
+  test('in a worker, where a step under way is given up', async () => {
+    const want = await unbroken();
+    const dir = await folder();
+    const inWorker = await TrainStep.compile({ ...regression, compile: { worker: true } });
+    const stop = new AbortController();
+    const stopping = (t: Progress) => {
+      if (t.step === 17) setImmediate(() => stop.abort());
+      return batch(t);
+    };
+    const broken = await run({ dir, step: inWorker, batch: stopping, signal: stop.signal });
+    expect(broken.stopped).toBe('interrupted');
+    expect(broken.step).toBeGreaterThanOrEqual(17);
+    await expectSame(dir, await run({ dir, step: inWorker, resume: true }), want);
+    await inWorker.release();
+  });
+
   test('after a failure midway, which loses the steps since the last checkpoint alone', async () => {
     const want = await unbroken();
     const dir = await folder();

@@ -51,6 +51,10 @@ export interface TrainOptions {
   readonly resume?: boolean;
   /** Describes the run; a checkpoint of another description is refused. */
   readonly fingerprint?: string;
+  /**
+   * Ends the training with `stopped: 'interrupted'`, after a checkpoint where there is a `dir`. A step under way in this
+   * thread is finished first; one in a worker is given up.
+   */
   readonly signal?: AbortSignal;
 }
 
@@ -98,7 +102,12 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
       return { params: state.params, step: done, stopped: 'interrupted' };
     }
     const progress = { step: done, epoch: Math.floor(done / stepsPerEpoch), stepsPerEpoch, totalSteps };
-    const result = await program.run(state, await options.batch(progress), progress);
+    const result = await program
+      .run(state, await options.batch(progress), progress, { signal })
+      .catch((error) => {
+        if (!signal?.aborted || error !== signal.reason) throw error;
+      });
+    if (!result) continue;
     state = result.state;
     done++;
     log.push(JSON.stringify({ step: done, epoch: progress.epoch, ...result.metrics }));

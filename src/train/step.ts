@@ -18,7 +18,7 @@ import {
   type Tree,
   trace,
 } from '../nn/index.ts';
-import { type CompileOptions, compile, type Program, Random } from '../runtime/index.ts';
+import { type CompileOptions, compile, type Program, Random, type RunOptions } from '../runtime/index.ts';
 
 export type Values = Record<string, HostTensor>;
 
@@ -127,6 +127,7 @@ export class TrainStep {
     state: TrainState,
     batch: Values,
     progress: Progress,
+    options?: RunOptions,
   ): Promise<{ state: TrainState; metrics: Record<string, number> }> {
     const feeds: Values = {};
     for (const [name, v] of Object.entries(state.params)) feeds[`param/${name}`] = v;
@@ -135,7 +136,7 @@ export class TrainStep {
     for (const [name, f] of this.hypers) {
       feeds[`hyper/${name}`] = { dtype: 'float32', shape: [], data: Float32Array.of(f(progress)) };
     }
-    const out = await this.program.run(feeds);
+    const out = await this.program.run(feeds, options);
     const pick = (names: readonly string[], kind: string): Values =>
       Object.fromEntries(names.map((name) => [name, out[`next/${kind}/${name}`]!]));
     return {
