@@ -40,6 +40,45 @@ async function run(build: (s: Scope, x: Tensor) => Tensor, feeds: Record<string,
   return { y: Array.from(out.y.data, Number), ...traced };
 }
 
+describe('trained tensors', () => {
+  const scaled = (s: Scope, x: Tensor) => {
+    const masked = s.intercept({
+      weight: { 'layers.*.weight': (w, { param }) => w.mul(param('factor', [], onesInit)) },
+    });
+    return model(masked, x).mul(s.at('out').param('gain', [], onesInit));
+  };
+  const half = { factor: input('half', []) };
+
+  test('can be given by name, also those that interceptors declare', async () => {
+    const given = await run((s, x) => scaled(s.bind(half), x), {
+      half: f32([0.5], []),
+      'param/out.gain': f32([2], []),
+    });
+    expect(given.y).toEqual([285, 385]);
+    expect(given.params.map((p) => p.name)).toEqual(['out.gain']);
+    const inner = await run((s, x) => scaled(s.bind(half).bind({ 'out.gain': input('g', []) }), x), {
+      half: f32([0.5], []),
+      g: f32([3], []),
+    });
+    expect([inner.y, inner.params]).toEqual([[427.5, 577.5], []]);
+    expect(() => trace(source, (s) => s.bind(half).param('factor', [2], onesInit))).toThrow(
+      '"factor" is given as [], but is declared as [2]',
+    );
+  });
+
+  test('layers that a method adds are trained under their names, whatever surrounds the model', () => {
+    const traced = trace(source, (s) => {
+      const masked = s.intercept({ weight: { 'layers.*.weight': (w) => w.mul(2) } });
+      return linear(masked.trained().at('adapter'), model(masked, input('x', [1, 2])), 3);
+    });
+    expect(traced.params.map(({ name, shape }) => [name, shape])).toEqual([
+      ['adapter.weight', [3, 2]],
+      ['adapter.bias', [3]],
+    ]);
+    expect([...traced.weights]).toEqual(['layers.0.weight', 'layers.1.weight', 'scale']);
+  });
+});
+
 describe('scope', () => {
   test('weights come from the source as float32, by full name; taps without interceptors change nothing', async () => {
     const { y, weights, params } = await run(model);

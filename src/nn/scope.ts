@@ -42,6 +42,7 @@ export interface Interceptors {
 
 interface Handler {
   weight(name: string, shape: Shape, init: Initializer): Tensor;
+  param(name: string, shape: Shape, init: Initializer): Tensor;
   tap(site: string, x: Tensor): Tensor;
 }
 
@@ -67,7 +68,7 @@ export class Scope {
   }
   /** A trained parameter. Declaring a name twice gives the same tensor; with another shape it is an error. */
   param(name: string, shape: Shape, init: Initializer): Tensor {
-    return this.trace.param(this.full(name), shape, init);
+    return this.handler.param(this.full(name), shape, init);
   }
   /** Lets interceptors replace an activation. The site is called PATH:NAME. */
   tap(name: string, x: Tensor): Tensor {
@@ -77,7 +78,35 @@ export class Scope {
   intercept(interceptors: Interceptors): Scope {
     return new Scope(this.trace, this.trace.wrap(this.handler, interceptors), this.path);
   }
+  /**
+   * This scope with the trained tensors of these (full) names given: an adapter's constants, or parameters after an
+   * inner step. Interceptors that are already around it keep their own.
+   */
+  bind(values: Readonly<Record<string, Tensor>>): Scope {
+    const outer = passing(this.handler);
+    const param: Handler['param'] = (name, shape, init) => {
+      const value = Object.hasOwn(values, name) && values[name];
+      if (!value) return outer.param(name, shape, init);
+      if (String(value.shape) !== String(shape)) {
+        throw new Error(`"${name}" is given as [${value.shape}], but is declared as [${shape}]`);
+      }
+      return value;
+    };
+    return new Scope(this.trace, { ...outer, param }, this.path);
+  }
+  /** This scope with every weight a trained parameter: for layers that a method adds to a frozen model. */
+  trained(): Scope {
+    const outer = passing(this.handler);
+    return new Scope(this.trace, { ...outer, weight: outer.param }, this.path);
+  }
 }
+
+/** A handler that asks another one for everything. */
+const passing = (outer: Handler): Handler => ({
+  weight: (name, shape, init) => outer.weight(name, shape, init),
+  param: (name, shape, init) => outer.param(name, shape, init),
+  tap: (site, x) => outer.tap(site, x),
+});
 
 /** `scope` with interceptors around it; patterns are matched against full names. */
 export const intercept = (scope: Scope, interceptors: Interceptors): Scope => scope.intercept(interceptors);
@@ -173,7 +202,7 @@ class Trace implements Handler {
         const captures = match(name);
         if (!captures) continue;
         entry.matched = true;
-        out = apply(out, this.matchOf(name, captures));
+        out = apply(out, this.matchOf(name, captures, inner));
         if (list === weights && String(out.shape) !== String(value.shape)) {
           throw new Error(
             `The interceptor of "${entry.pattern}" made [${out.shape}] of "${name}" [${value.shape}]`,
@@ -183,21 +212,22 @@ class Trace implements Handler {
       return out;
     };
     return {
+      ...passing(inner),
       weight: (name, shape, init) => through(weights, name, inner.weight(name, shape, init)),
       tap: (site, x) => through(taps, site, inner.tap(site, x)),
     };
   }
 
-  private matchOf(name: string, captures: string[]): Match {
+  private matchOf(name: string, captures: string[], inner: Handler): Match {
     return {
       name,
       captures,
       layer: Number(captures.find((c) => /^\d+$/.test(c)) ?? Number.NaN),
-      param: (param, shape, init) => this.param(param, shape, init),
+      param: (param, shape, init) => inner.param(param, shape, init),
       train: () => {
         if (this.source === 'scratch') return this.params.get(name)!.tensor;
         const { weight: stored } = this.load(name);
-        return this.param(name, stored.shape, weightInit(stored));
+        return inner.param(name, stored.shape, weightInit(stored));
       },
     };
   }

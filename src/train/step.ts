@@ -28,6 +28,14 @@ export interface TrainState {
   readonly optimizer: Values;
 }
 
+/** The tensors of a step while it is traced. */
+export interface TracedStep {
+  readonly params: Tree;
+  readonly batch: Tree;
+  /** What `build` returned. */
+  readonly metrics: { readonly loss: Tensor } & Tree;
+}
+
 export interface StepOptions {
   /** Weights of the base model, or 'scratch' to train all of them from their initial values. */
   readonly source: WeightSource | 'scratch';
@@ -36,6 +44,8 @@ export interface StepOptions {
   /** Builds the scalar `loss` and any further scalars to report. */
   readonly build: (scope: Scope, batch: Tree) => { loss: Tensor } & Tree;
   readonly optimizer: Transform;
+  /** What the optimizer gets in place of the raw gradients of `loss`, by parameter: projected, regulated, dropped. */
+  readonly gradients?: (raw: Tree, step: TracedStep) => Tree;
   /** Replaces initial values, by the parameter's name. */
   readonly init?: (param: Param) => Initializer;
   readonly compile?: CompileOptions;
@@ -63,27 +73,29 @@ export class TrainStep {
     const { result: metrics, params } = trace(options.source, (scope) => options.build(scope, batch));
     if (params.length === 0) throw new Error('Nothing is trained: the model declares no parameters');
     const tree: Tree = Object.fromEntries(params.map((p) => [p.name, p.tensor]));
-    const gradients = grad(
-      metrics.loss,
-      params.map((p) => p.tensor),
-    );
+    const raw = gradTree(metrics.loss, tree);
+    const gradients = options.gradients?.(raw, { params: tree, batch, metrics }) ?? raw;
+    for (const { name, shape } of params) {
+      const got = gradients[name]?.shape;
+      if (String(got) !== String(shape)) {
+        throw new Error(
+          `The gradient of "${name}" [${shape}] that \`gradients\` returned is ${got ? `[${got}]` : 'missing'}`,
+        );
+      }
+    }
     const stateShapes = options.optimizer.init(Object.fromEntries(params.map((p) => [p.name, p.shape])));
     const state: Tree = Object.fromEntries(
       Object.entries(stateShapes).map(([name, shape]) => [name, input(`state/${name}`, shape)]),
     );
     const hypers = new Map<string, (t: Progress) => number>();
-    const result = options.optimizer.update(
-      Object.fromEntries(params.map((p, i) => [p.name, gradients[i]!])),
-      state,
-      {
-        params: tree,
-        hyper(name, value) {
-          const unique = hypers.has(name) ? `${name}.${hypers.size}` : name;
-          hypers.set(unique, value);
-          return input(`hyper/${unique}`, []);
-        },
+    const result = options.optimizer.update(gradients, state, {
+      params: tree,
+      hyper(name, value) {
+        const unique = hypers.has(name) ? `${name}.${hypers.size}` : name;
+        hypers.set(unique, value);
+        return input(`hyper/${unique}`, []);
       },
-    );
+    });
     const outputs: Tree = {};
     for (const p of params) outputs[`param/${p.name}`] = p.tensor.sub(result.updates[p.name]!);
     for (const [name, t] of Object.entries(result.state)) outputs[`state/${name}`] = t;
@@ -153,6 +165,12 @@ export class TrainStep {
   release(): Promise<void> {
     return this.program.release();
   }
+}
+
+/** Gradients of a scalar by parameter. */
+export function gradTree(loss: Tensor, params: Tree): Tree {
+  const gradients = grad(loss, Object.values(params));
+  return Object.fromEntries(Object.keys(params).map((name, i) => [name, gradients[i]!]));
 }
 
 /** Initial values: each parameter draws from a stream of its own name, so order does not matter. */

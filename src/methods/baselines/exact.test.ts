@@ -4,29 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { baseAndNew, ensembles, harmonicMean, type Pixels, templates } from '../../data/index.ts';
-import {
-  f32,
-  grad,
-  type HostTensor,
-  i64,
-  input,
-  print,
-  sizeOf,
-  type WeightSource,
-} from '../../graph/index.ts';
+import { constant, f32, grad, type HostTensor, i64, input, print, sizeOf } from '../../graph/index.ts';
 import { type ClipModel, loadAdapter, saveAdapter } from '../../hub/index.ts';
-import {
-  cosineLogits,
-  logitScale,
-  parseClipConfig,
-  textTower,
-  visionTower,
-} from '../../models/clip/index.ts';
-import { coopCosine, crossEntropy, normalInit, trace } from '../../nn/index.ts';
+import { textTower } from '../../models/clip/index.ts';
+import { coopCosine, trace } from '../../nn/index.ts';
 import { methods } from '../list.ts';
-import { classNames, resultOf, tinyClip, tinyTask } from '../testing/tiny-clip.ts';
+import { classNames, resultOf, shapesOf, tinyClip, tinyTask, vitB16 } from '../testing/tiny-clip.ts';
 import { scoreFeatures } from '../vlm/classify.ts';
-import { FeatureBatches, labelsOf } from '../vlm/loop.ts';
+import { Batches, labelsOf, rowsOf } from '../vlm/loop.ts';
+import { promptLoss } from '../vlm/prompting.ts';
 import {
   type ClassPosition,
   layoutPrompts,
@@ -36,7 +22,7 @@ import {
   wordEmbeddings,
 } from '../vlm/prompts.ts';
 import type { Adapter } from '../vlm/task.ts';
-import { contextShape, coop } from './coop.ts';
+import { coop, coopPrompting } from './coop.ts';
 import { linearProbe } from './linear-probe.ts';
 import { zeroShot } from './zero-shot.ts';
 
@@ -55,12 +41,10 @@ const images = f32(
 const logits = async (adapter: Adapter, classes: readonly string[] = classNames) =>
   scoreFeatures(model, await adapter.classifier(model, classes, plain), images);
 const plainFeatures = (sentences: readonly string[], padTo?: number) =>
-  textFeatures(
-    model,
-    model.tokenizer.encodeBatch(sentences, padTo ? { padTo } : {}).ids,
-    {},
-    (s, ids) => textTower(s, ids, model.config).features,
-  );
+  textFeatures(model, (s) => {
+    const { ids } = model.tokenizer.encodeBatch(sentences, padTo ? { padTo } : {});
+    return textTower(s, constant(ids), model.config).features;
+  });
 
 /** Largest difference relative to the largest value. */
 function difference(a: HostTensor, b: HostTensor): number {
@@ -77,9 +61,7 @@ const columns = (t: HostTensor, order: readonly number[]): HostTensor => {
 };
 const softFeatures = (context: HostTensor, length: number, position: ClassPosition, classes = classNames) => {
   const layout = layoutPrompts(model, classes, length, position);
-  return textFeatures(model, layout.ids, { context }, (s, ids) =>
-    promptFeatures(s, ids, s.param('context', context.shape, normalInit(1)), model, layout),
-  );
+  return textFeatures(model, (s) => promptFeatures(s, constant(context), model, layout));
 };
 
 describe('1: context vectors set to the embeddings of the words', () => {
@@ -139,28 +121,10 @@ test('2: what stands behind the longest end token does not matter', async () => 
     ...ids.data.subarray(r * length, (r + 1) * length),
     ...new Array<bigint>(32 - length).fill(BigInt(model.tokenizer.padId!)),
   ]);
-  const padded = await textFeatures(model, i64(whole.flat().map(Number), [n, 32]), { context }, (s, ids) =>
-    promptFeatures(s, ids, s.param('context', [4, 12], normalInit(1)), model, { ids: i64([]), slots }),
-  );
+  const layout = { ids: i64(whole.flat().map(Number), [n, 32]), slots };
+  const padded = await textFeatures(model, (s) => promptFeatures(s, constant(context), model, layout));
   expect(difference(padded, await softFeatures(context, 4, 'end'))).toBeLessThan(1e-5);
 });
-
-/** A CLIP that has shapes, but no values. */
-const vitB16 = parseClipConfig({ vision_config: { patch_size: 16 } });
-function shapesOf(config: typeof vitB16): WeightSource {
-  const { params } = trace('scratch', (s) => {
-    logitScale(s, config);
-    textTower(s, input('ids', [1, 2], 'int64'), config);
-    visionTower(s, input('pixels', [1, 3, 224, 224]), config);
-  });
-  const shapes = new Map(params.map((p) => [p.name, p.shape]));
-  const load = () => Promise.reject(new Error('no values'));
-  return {
-    label: 'shapes',
-    names: () => [...shapes.keys()],
-    get: (name) => ({ name, dtype: 'float32', shape: shapes.get(name)!, load }),
-  };
-}
 
 describe('3: what is trained', () => {
   test.each([
@@ -169,17 +133,13 @@ describe('3: what is trained', () => {
     [16, true, 5 * 16 * 512],
   ])(
     'at ViT-B/16, M = %i, class-specific %s: %i parameters, and no gradient of a weight',
-    (m, csc, count) => {
+    async (m, csc, count) => {
       const source = shapesOf(vitB16);
       const big: ClipModel = { ...model, config: vitB16, weights: source };
       const o = coop.options.parse({ contextLength: m, unified: !csc });
-      const layout = layoutPrompts(big, classNames, m);
-      const { result, params } = trace(source, (s) => {
-        const context = s.param('context', contextShape(o, big, classNames.length), normalInit(0.02));
-        const text = promptFeatures(s, input('ids', layout.ids.shape, 'int64'), context, big, layout);
-        const scores = cosineLogits(input('features', [32, 512]), text, logitScale(s, vitB16));
-        return crossEntropy(scores, input('labels', [32], 'int64'));
-      });
+      const prompts = await coopPrompting(o).prompts({ model: big, classes: classNames, template: plain });
+      const batch = { features: input('features', [32, 512]), labels: input('labels', [32], 'int64') };
+      const { result, params } = trace(source, (s) => promptLoss(s, big, prompts, {}, batch).loss);
       expect(params.map((p) => [p.name, sizeOf(p.shape)])).toEqual([['context', count]]);
       const [gradient] = grad(result, [params[0]!.tensor]);
       const graph = print({ loss: result, gradient: gradient! }).split('\n');
@@ -318,31 +278,31 @@ describe('4: the protocol', () => {
     }
   });
 
-  test('drop_last only where there is a full batch; every epoch is a new order, by the step alone', () => {
-    const batches = (n: number) =>
-      new FeatureBatches(
-        [
-          f32(
-            Array.from({ length: n }, (_, i) => i),
-            [n, 1],
-          ),
-        ],
-        new Array(n).fill(0),
-        32,
-        1,
+  test('drop_last only where there is a full batch; every epoch is a new order, by the step alone', async () => {
+    const batches = (n: number) => {
+      const rows = f32(
+        Array.from({ length: n }, (_, i) => i),
+        [n, 1],
       );
+      return new Batches(
+        new Array(n).fill(0),
+        { features: rowsOf([rows]) },
+        { batch: 32, seed: 1, views: 1 },
+      );
+    };
     expect([batches(80).perEpoch, batches(80).size]).toEqual([2, 32]);
     expect([batches(10).perEpoch, batches(10).size]).toEqual([1, 10]);
-    const at = (step: number, from = batches(80)) =>
-      [...from.at({ step, epoch: Math.floor(step / 2), stepsPerEpoch: 2, totalSteps: 8 }).features!.data].map(
-        Number,
-      );
+    const at = async (step: number, from = batches(80)) => {
+      const t = { step, epoch: Math.floor(step / 2), stepsPerEpoch: 2, totalSteps: 8 };
+      return Array.from((await from.at(t)).features!.data, Number);
+    };
     const same = batches(80);
-    const epochs = [0, 1, 2].map((e) => [...at(2 * e, same), ...at(2 * e + 1, same)]);
+    const epochs = [];
+    for (const e of [0, 1, 2]) epochs.push([...(await at(2 * e, same)), ...(await at(2 * e + 1, same))]);
     for (const epoch of epochs) expect(new Set(epoch).size).toBe(64);
     expect(epochs[0]).not.toEqual(epochs[1]);
-    expect(at(3)).toEqual(epochs[1]!.slice(32));
-    expect(at(0, same)).toEqual(epochs[0]!.slice(0, 32));
+    expect(await at(3)).toEqual(epochs[1]!.slice(32));
+    expect(await at(0, same)).toEqual(epochs[0]!.slice(0, 32));
   });
 
   test('prompt ensembling: normalise, mean, normalise', async () => {

@@ -1,9 +1,15 @@
 /** A random CLIP in memory, and pictures for it: the smallest task on which methods can be held to their cards. */
 import { type Dataset, imageProcessor } from '../../data/index.ts';
-import { input, memoryWeights } from '../../graph/index.ts';
+import { input, memoryWeights, type WeightSource } from '../../graph/index.ts';
 import { type ClipModel, clipTokenizer, trainBpe } from '../../hub/index.ts';
-import { logitScale, parseClipConfig, textTower, visionTower } from '../../models/clip/index.ts';
-import { trace } from '../../nn/index.ts';
+import {
+  type ClipConfig,
+  logitScale,
+  parseClipConfig,
+  textTower,
+  visionTower,
+} from '../../models/clip/index.ts';
+import { type Param, trace } from '../../nn/index.ts';
 import { Random } from '../../runtime/index.ts';
 import { initParams } from '../../train/index.ts';
 import { ImageFeatures } from '../vlm/features.ts';
@@ -35,13 +41,8 @@ export async function tinyClip({ context = 32, seed = 1 } = {}): Promise<ClipMod
       patch_size: 8,
     },
   });
-  const { params } = trace('scratch', (s) => {
-    logitScale(s, config);
-    textTower(s, input('ids', [1, 2], 'int64'), config);
-    visionTower(s, input('pixels', [1, 3, 16, 16]), config);
-  });
   // Wider than CLIP's own initial values: features then differ from text to text.
-  const wide = params.map((p) => ({
+  const wide = paramsOf(config).map((p) => ({
     ...p,
     init: async (shape: readonly number[], random: Random) => {
       const values = await p.init(shape, random);
@@ -57,6 +58,26 @@ export async function tinyClip({ context = 32, seed = 1 } = {}): Promise<ClipMod
     images: imageProcessor({ size: { shortest_edge: 16 }, crop_size: 16 }),
   };
 }
+
+/** The configuration of CLIP ViT-B/16, and weights for it that have shapes, but no values. */
+export const vitB16 = parseClipConfig({ vision_config: { patch_size: 16 } });
+export function shapesOf(config: ClipConfig): WeightSource {
+  const shapes = new Map(paramsOf(config).map((p) => [p.name, p.shape]));
+  const load = () => Promise.reject(new Error('no values'));
+  return {
+    label: 'shapes',
+    names: () => [...shapes.keys()],
+    get: (name) => ({ name, dtype: 'float32', shape: shapes.get(name)!, load }),
+  };
+}
+
+const paramsOf = (config: ClipConfig): readonly Param[] =>
+  trace('scratch', (s) => {
+    const { channels, imageSize } = config.vision;
+    logitScale(s, config);
+    textTower(s, input('ids', [1, 2], 'int64'), config);
+    visionTower(s, input('pixels', [1, channels, imageSize, imageSize]), config);
+  }).params;
 
 /** `count` noisy pictures of each class, each class around a colour of its own. */
 export function pictures(count: number, classes: readonly string[] = classNames, name = 'pictures'): Dataset {

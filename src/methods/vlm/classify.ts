@@ -2,7 +2,7 @@ import { constant, type HostTensor, input, softmax, type Tensor } from '../../gr
 import type { ClipModel } from '../../hub/index.ts';
 import { cosineLogits, logitScale, visionTower } from '../../models/clip/index.ts';
 import { type Scope, trace } from '../../nn/index.ts';
-import { runOnce } from '../../runtime/index.ts';
+import { compile } from '../../runtime/index.ts';
 import type { Classifier } from './task.ts';
 
 /** A classifier whose class vectors [C, D] are text features that no longer change. */
@@ -26,12 +26,24 @@ export function probabilities(
 export async function scoreFeatures(
   model: ClipModel,
   classifier: Classifier,
-  features: HostTensor<'float32'>,
+  { shape, data }: HostTensor<'float32'>,
 ): Promise<HostTensor<'float32'>> {
-  const x = input('features', features.shape);
+  const [n, width] = shape as [number, number];
+  const batch = Math.max(1, Math.min(n, classifier.imagesPerRun ?? n));
+  const x = input('features', [batch, width]);
   const { result: logits } = trace(model.weights, (s) => classifier.head(s, x));
-  const out = await runOnce({ logits }, { features }, { name: 'classifier' });
-  return out.logits as HostTensor<'float32'>;
+  const classes = logits.shape[1]!;
+  const program = await compile({ logits }, { name: 'classifier' });
+  const out = new Float32Array(n * classes);
+  for (let i = 0; i < n; i += batch) {
+    // The last batch overlaps the one before it, so that one program serves all.
+    const from = Math.min(i, n - batch);
+    const part = data.subarray(from * width, (from + batch) * width);
+    const run = await program.run({ features: { dtype: 'float32', shape: [batch, width], data: part } });
+    out.set(run.logits.data as Float32Array, from * classes);
+  }
+  await program.release();
+  return { dtype: 'float32', shape: [n, classes], data: out };
 }
 
 export interface Score {

@@ -30,7 +30,7 @@ export async function predict(
   images: readonly (() => Promise<Pixels>)[],
   options: FeatureOptions = {},
 ): Promise<Float32Array[]> {
-  const batch = Math.min(options.batch ?? 16, images.length);
+  const batch = Math.min(options.batch ?? 16, images.length, classifier.imagesPerRun ?? 16);
   const { channels, imageSize } = model.config.vision;
   const shape = [batch, channels, imageSize, imageSize];
   const { result } = trace(model.weights, (s) => probabilities(model, classifier, s, input('pixels', shape)));

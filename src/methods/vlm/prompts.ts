@@ -1,23 +1,17 @@
 import { fillTemplate } from '../../data/index.ts';
-import {
-  constant,
-  embedding,
-  type HostTensor,
-  i64,
-  input,
-  l2Normalize,
-  type Tensor,
-} from '../../graph/index.ts';
+import { constant, embedding, type HostTensor, i64, l2Normalize, type Tensor } from '../../graph/index.ts';
 import type { ClipModel } from '../../hub/index.ts';
-import { placeTokens, type Slots, textTower } from '../../models/clip/index.ts';
+import { deepText, type Slots, textTower } from '../../models/clip/index.ts';
 import { type Scope, trace } from '../../nn/index.ts';
 import { runOnce } from '../../runtime/index.ts';
 
 /** Where the soft tokens stand relative to the class name. */
-export type ClassPosition = 'front' | 'middle' | 'end';
+export const classPositions = ['front', 'middle', 'end'] as const;
+export type ClassPosition = (typeof classPositions)[number];
 
+/** Sentences with soft tokens in them. */
 export interface PromptLayout {
-  /** Token ids [C, L] with placeholders where soft tokens go, cut after the longest end token. */
+  /** Token ids [C, L] with words or placeholders where soft tokens go, cut after the longest end token. */
   readonly ids: HostTensor<'int64'>;
   readonly slots: Slots;
 }
@@ -46,44 +40,78 @@ export function layoutPrompts(
       slots: Array.from({ length }, (_, j) => 1 + (j < before ? j : j + words)),
     };
   });
-  const longest = Math.max(...sentences.map((s) => s.ids.length));
-  const { context } = model.config.text;
+  const ids = cutAfterEnd(
+    model,
+    sentences.map((s) => s.ids),
+    (row) => `${length} soft tokens and the class "${classes[row]}" make`,
+    'Use fewer soft tokens or shorter class names',
+  );
+  return { ids, slots: sentences.map((s) => s.slots) };
+}
+
+/** Lays out whole sentences, such as "a photo of a name.", whose first `length` tokens are soft (MaPLe). */
+export function layoutSentences(
+  model: ClipModel,
+  sentences: readonly string[],
+  length: number,
+): PromptLayout {
+  const ids = cutAfterEnd(
+    model,
+    sentences.map((s) => model.tokenizer.encode(s)),
+    (row) => `"${sentences[row]}" is`,
+    'Use a shorter class name or template',
+  );
+  const first = Array.from({ length }, (_, j) => 1 + j);
+  return { ids, slots: sentences.map(() => first) };
+}
+
+/** Pads sentences to the longest: the tower is causal, so that what stands behind the end token cannot matter. */
+function cutAfterEnd(
+  { tokenizer, config }: ClipModel,
+  sentences: readonly (readonly number[])[],
+  describe: (row: number) => string,
+  way: string,
+): HostTensor<'int64'> {
+  const longest = Math.max(...sentences.map((s) => s.length));
+  const { context } = config.text;
   if (longest > context) {
-    const worst = classes[sentences.findIndex((s) => s.ids.length === longest)];
-    throw new Error(
-      `${length} soft tokens and the class "${worst}" make ${longest} tokens; the model has room for ${context}. ` +
-        'Use fewer soft tokens or shorter class names',
-    );
+    const worst = sentences.findIndex((s) => s.length === longest);
+    throw new Error(`${describe(worst)} ${longest} tokens; the model has room for ${context}. ${way}`);
   }
-  // The tower is causal: what stands behind the end token cannot matter.
-  const data = new BigInt64Array(classes.length * longest).fill(BigInt(tokenizer.padId ?? tokenizer.eosId!));
-  sentences.forEach((s, row) => {
-    s.ids.forEach((id, i) => {
-      data[row * longest + i] = BigInt(id);
-    });
-  });
-  return {
-    ids: { dtype: 'int64', shape: [classes.length, longest], data },
-    slots: sentences.map((s) => s.slots),
-  };
+  const pad = tokenizer.padId ?? tokenizer.eosId!;
+  const rows = sentences.flatMap((s) => [...s, ...new Array<number>(longest - s.length).fill(pad)]);
+  return i64(rows, [sentences.length, longest]);
 }
 
 /** Text features [C, D] of the sentences of `layout` with soft tokens in their slots: [M, width], or [C, M, width]. */
-export function promptFeatures(
+export function promptFeatures(scope: Scope, tokens: Tensor, model: ClipModel, layout: PromptLayout): Tensor {
+  const prompted = deepText(scope, [tokens], layout.slots);
+  return textTower(prompted, constant(layout.ids), model.config).features;
+}
+
+/**
+ * Text features [B, C, D] with soft tokens [B, M, width] of each image's own (CoCoOp): B · C sentences go through the
+ * tower.
+ */
+export function promptFeaturesPerImage(
   scope: Scope,
-  ids: Tensor,
   tokens: Tensor,
   model: ClipModel,
-  { slots }: PromptLayout,
+  { ids, slots }: PromptLayout,
 ): Tensor {
-  const prompted = scope.intercept({
-    tap: { 'text_model.embeddings:tokens': (x) => placeTokens(x, tokens, slots) },
-  });
-  return textTower(prompted, ids, model.config).features;
+  const [batch, m, width] = tokens.shape as [number, number, number];
+  const [classes, length] = ids.shape as [number, number];
+  const n = batch * classes;
+  const sentences = constant(ids).reshape([1, classes, length]).expand([batch, classes, length]);
+  const each = tokens.reshape([batch, 1, m, width]).expand([batch, classes, m, width]);
+  const repeated = { ids: sentences.reshape([n, length]), tokens: each.reshape([n, m, width]) };
+  const prompted = deepText(scope, [repeated.tokens], new Array(batch).fill(slots).flat());
+  return textTower(prompted, repeated.ids, model.config).features.reshape([batch, classes, -1]);
 }
 
 /** Token ids without start and end tokens. */
-const wordIds = ({ tokenizer }: ClipModel, text: string): number[] => tokenizer.encode(text).slice(1, -1);
+export const wordIds = ({ tokenizer }: ClipModel, text: string): number[] =>
+  tokenizer.encode(text).slice(1, -1);
 
 /** Token embeddings [n, width] of the words of `text`, without start and end tokens. */
 export async function wordEmbeddings(model: ClipModel, text: string): Promise<HostTensor<'float32'>> {
@@ -106,33 +134,23 @@ export async function templateFeatures(
   classes: readonly string[],
   templates: readonly string[],
 ): Promise<HostTensor<'float32'>> {
-  const { tokenizer, config } = model;
-  const { context } = config.text;
+  const { config } = model;
   const sentences = templates.flatMap((t) => classes.map((c) => fillTemplate(t, c)));
-  const long = sentences.find((s) => tokenizer.encode(s).length > context);
-  if (long !== undefined) {
-    throw new Error(
-      `"${long}" is ${tokenizer.encode(long).length} tokens; the model has room for ${context}. ` +
-        'Use a shorter class name or template',
-    );
-  }
-  return textFeatures(model, tokenizer.encodeBatch(sentences, { maxLength: context }).ids, {}, (s, ids) => {
-    const { features } = textTower(s, ids, config);
+  const { ids } = layoutSentences(model, sentences, 0);
+  return textFeatures(model, (s) => {
+    const { features } = textTower(s, constant(ids), config);
     if (templates.length === 1) return features;
     const each = l2Normalize(features).reshape([templates.length, classes.length, config.projection]);
     return l2Normalize(each.mean(0));
   });
 }
 
-/** Runs a text graph once. `params` are the values of the parameters that `build` declares. */
+/** Runs a text graph without inputs once. */
 export async function textFeatures(
   model: ClipModel,
-  ids: HostTensor<'int64'>,
-  params: Record<string, HostTensor>,
-  build: (scope: Scope, ids: Tensor) => Tensor,
+  build: (scope: Scope) => Tensor,
 ): Promise<HostTensor<'float32'>> {
-  const { result: features } = trace(model.weights, (s) => build(s, input('ids', ids.shape, 'int64')));
-  const feeds = Object.fromEntries(Object.entries(params).map(([name, value]) => [`param/${name}`, value]));
-  const out = await runOnce({ features }, { ids, ...feeds }, { name: 'text tower' });
+  const { result: features } = trace(model.weights, build);
+  const out = await runOnce({ features }, {}, { name: 'text tower' });
   return out.features as HostTensor<'float32'>;
 }

@@ -29,6 +29,8 @@ export interface TuneTask {
 export interface Classifier {
   /** Replaces the frozen model's image features [B, D] where a method changes the vision tower. */
   readonly imageFeatures?: (scope: Scope, pixels: Tensor) => Tensor;
+  /** The most images that go through `head` at once, where each needs much memory. */
+  readonly imagesPerRun?: number;
   /** Logits [B, C] of image features. */
   head(scope: Scope, features: Tensor): Tensor;
 }

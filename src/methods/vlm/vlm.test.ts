@@ -8,7 +8,7 @@ import { classNames, pictures, tinyClip } from '../testing/tiny-clip.ts';
 import { probabilities, score, scoreFeatures, textClassifier } from './classify.ts';
 import { evaluate, ontoClasses, predict } from './evaluate.ts';
 import { ImageFeatures } from './features.ts';
-import { FeatureBatches } from './loop.ts';
+import { Batches, rowsOf } from './loop.ts';
 import { layoutPrompts, templateFeatures, wordEmbeddings } from './prompts.ts';
 import type { Classifier } from './task.ts';
 
@@ -153,20 +153,21 @@ describe('prompts', () => {
   });
 });
 
-test('batches draw one of the views for each image, by the step alone', () => {
+test('batches draw one of the views for each image, by the step alone', async () => {
   const views = [0, 100].map((v) => f32([v, v + 1, v + 2], [3, 1]));
-  const batches = () => new FeatureBatches(views, [7, 8, 9], 3, 1);
+  const options = { batch: 3, seed: 1, views: 2 };
+  const batches = () => new Batches([7, 8, 9], { features: rowsOf(views) }, options);
   const at = (step: number, from = batches()) =>
     from.at({ step, epoch: step, stepsPerEpoch: 1, totalSteps: 20 });
   const drawn = new Set<number>();
   const walk = batches();
   for (let step = 0; step < 20; step++) {
-    const { features, labels } = at(step, walk);
-    expect(at(step)).toEqual({ features, labels });
+    const { features, labels } = await at(step, walk);
+    expect(await at(step)).toEqual({ features, labels });
     const values = Array.from(features!.data, Number);
     expect(values.map((v) => (v % 100) + 7)).toEqual(Array.from(labels!.data, Number));
     for (const v of values) drawn.add(v);
   }
   expect(drawn.size).toBe(6);
-  expect(() => new FeatureBatches(views, [], 3, 1)).toThrow('There are no training images');
+  expect(() => new Batches([], {}, options)).toThrow('There are no training images');
 });

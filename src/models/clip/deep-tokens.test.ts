@@ -3,7 +3,7 @@ import { constant, grad, i64, input, type Tensor } from '../../graph/index.ts';
 import { normalInit, type Scope, trace } from '../../nn/index.ts';
 import { Random, runOnce } from '../../runtime/index.ts';
 import { initParams } from '../../train/index.ts';
-import { appendTokens, parseClipConfig, replaceTokens, textTower, visionTower } from './index.ts';
+import { deepText, deepVision, parseClipConfig, replaceTokens, textTower, visionTower } from './index.ts';
 
 const tower = { hidden_size: 16, num_hidden_layers: 3, num_attention_heads: 2, intermediate_size: 32 };
 const config = parseClipConfig({
@@ -19,17 +19,13 @@ const pixels = constant({
 });
 
 /** Two soft tokens a layer: appended to the image's tokens, in place of the words 1 and 2 of the text. */
-function deepPrompts(scope: Scope, prompt: (x: Tensor, tower: string, layer: number) => Tensor): Scope {
-  return scope.intercept({
-    tap: {
-      'vision_model.embeddings:out': (x) => appendTokens(x, prompt(x, 'vision', 0)),
-      'vision_model.encoder.layers.*:in': (x, { layer }) =>
-        layer === 0 ? x : replaceTokens(x, prompt(x, 'vision', layer), x.dim(1) - 2),
-      'text_model.embeddings:tokens': (x) => replaceTokens(x, prompt(x, 'text', 0), 1),
-      'text_model.encoder.layers.*:in': (x, { layer }) =>
-        layer === 0 ? x : replaceTokens(x, prompt(x, 'text', layer), 1),
-    },
-  });
+function deepPrompts(scope: Scope, prompt: (tower: string, layer: number) => Tensor): Scope {
+  const layers = (tower: string) => [0, 1, 2].map((layer) => prompt(tower, layer));
+  const slots = [
+    [1, 2],
+    [1, 2],
+  ];
+  return deepVision(deepText(scope, layers('text'), slots), layers('vision'));
 }
 
 async function run(build: (scope: Scope) => Record<string, Tensor>) {
@@ -46,7 +42,7 @@ const features = (s: Scope) => ({
 test('every layer of both towers takes soft tokens, and each of them gets a gradient', async () => {
   const out = await run((scope) => {
     const prompts: Tensor[] = [];
-    const s = deepPrompts(scope, (_x, tower, layer) => {
+    const s = deepPrompts(scope, (tower, layer) => {
       const p = scope.param(`${tower}.${layer}`, [2, 16], normalInit(0.5));
       prompts.push(p);
       return p;
@@ -86,10 +82,10 @@ test('replacing tokens by themselves changes nothing, by others it does', async 
 
 const zero = { dtype: 'float32', data: new Float32Array(32) } as const;
 
-test('a pattern of a layer that is not there is refused', () => {
+test('soft tokens of a layer that is not there are refused', () => {
   const x = input('pixels', [1, 3, 8, 8]);
-  const at = (s: Scope) => s.intercept({ tap: { 'vision_model.encoder.layers.9:in': (t) => t } });
-  expect(() => trace('scratch', (s) => visionTower(at(s), x, config))).toThrow(
-    'The tap pattern "vision_model.encoder.layers.9:in" matches no site',
+  const tokens = new Array(4).fill(constant({ ...zero, shape: [2, 16] }));
+  expect(() => trace('scratch', (s) => visionTower(deepVision(s, tokens), x, config))).toThrow(
+    'The tap pattern "vision_model.encoder.layers.3:in" matches no site',
   );
 });

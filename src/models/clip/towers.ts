@@ -150,6 +150,13 @@ export function visionTower(s: Scope, pixels: Tensor, c: ClipConfig): TowerOutpu
 export const logitScale = (s: Scope, c: ClipConfig): Tensor =>
   s.weight('logit_scale', [], constantInit(c.logitScaleInit)).exp();
 
-/** scale · cosine of image features [B, D] with text features [C, D]: logits [B, C]. */
-export const cosineLogits = (image: Tensor, text: Tensor, scale: Tensor): Tensor =>
-  g.l2Normalize(image).matmul(g.l2Normalize(text), { transB: true }).mul(scale);
+/** scale · cosine of image features [B, D] with text features [C, D], or [B, C, D] for each image its own: logits [B, C]. */
+export function cosineLogits(image: Tensor, text: Tensor, scale: Tensor): Tensor {
+  const [x, t] = [g.l2Normalize(image), g.l2Normalize(text)];
+  if (t.rank === 2) return x.matmul(t, { transB: true }).mul(scale);
+  const [batch, classes, width] = t.shape as [number, number, number];
+  return t
+    .matmul(x.reshape([batch, width, 1]))
+    .reshape([batch, classes])
+    .mul(scale);
+}
