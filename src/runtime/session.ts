@@ -1,8 +1,19 @@
-import { type Device, emptyArray, type HostTensor, sizeOf, type TypedArray } from '../graph/index.ts';
+import {
+  type Device,
+  type EncodedModel,
+  emptyArray,
+  type HostTensor,
+  sizeOf,
+  type TypedArray,
+  zeros,
+} from '../graph/index.ts';
 import { defaultDevice, loadOrt, type Ort, onNode } from './ort.ts';
 
 /** Named values that a run takes. */
 export type Feeds = Record<string, HostTensor>;
+
+/** An ONNX model and the types of its outputs. */
+export type Model = Pick<EncodedModel, 'bytes' | 'outputs'>;
 
 /** How a model is loaded; plain data, since it may travel to a worker. */
 export interface SessionOptions {
@@ -17,8 +28,8 @@ export interface SessionOptions {
 
 /** A loaded model that runs. */
 export interface Session {
-  /** Runs once; the arrays of the results are the caller's. */
-  run(feeds: Feeds): Promise<Record<string, TypedArray>>;
+  /** Runs once. The arrays of the results are the caller's; those of `spare`, by output, may be used for them. */
+  run(feeds: Feeds, spare: Feeds): Promise<Record<string, TypedArray>>;
   /** Frees the model. Runs must be done. */
   release(): Promise<void>;
 }
@@ -26,14 +37,20 @@ export interface Session {
 /** ONNX Runtime's failures are thrown; it need not print them as well. */
 const SILENT = 4;
 
+/**
+ * Results of at least so many elements are written into an array of ours, which saves ONNX Runtime's own and a copy; for
+ * small ones that costs more than it saves. In Node only: in a browser such an array would stay as it was.
+ */
+const LARGE = 16_384;
+
 /** Loads an ONNX model in this thread. Weight locations are absolute paths. */
 export async function openSession(
-  model: Uint8Array,
+  { bytes, outputs: types }: Model,
   { device = defaultDevice, threads }: SessionOptions,
 ): Promise<Session> {
   requireDevice(device);
   const ort = await loadOrt(device);
-  const session = await ort.InferenceSession.create(model, {
+  const session = await ort.InferenceSession.create(bytes, {
     executionProviders: [device],
     ...(threads ? { intraOpNumThreads: threads } : {}),
     logSeverityLevel: SILENT,
@@ -47,19 +64,27 @@ export async function openSession(
   }).catch((error: Error) => {
     throw unavailable(device, error) ?? error;
   });
+  const tensor = ({ dtype, data, shape }: HostTensor): Ort.Tensor =>
+    new ort.Tensor(dtype as 'float32', data as Float32Array, shape);
+  const outputs = types.map(({ name, ...type }) => [name, type] as const);
   return {
-    async run(feeds) {
+    async run(feeds, spare) {
       const tensors: Record<string, Ort.Tensor> = {};
-      for (const [name, { dtype, data, shape }] of Object.entries(feeds)) {
-        tensors[name] = new ort.Tensor(dtype as 'float32', data as Float32Array, shape);
+      for (const [name, value] of Object.entries(feeds)) tensors[name] = tensor(value);
+      const fetches: Record<string, Ort.Tensor | null> = {};
+      for (const [name, type] of outputs) {
+        const size = sizeOf(type.shape);
+        const spared = size > 0 ? spare[name] : undefined;
+        const array = spared ?? (size >= LARGE ? zeros(type.shape, type.dtype) : undefined);
+        fetches[name] = onNode && array ? tensor(array) : null;
       }
-      const results = await session.run(tensors, { logSeverityLevel: SILENT });
-      return Object.fromEntries(
-        Object.entries(results).map(([name, { data, dims, type }]) => [
-          name,
-          sizeOf(dims) === 0 ? emptyArray(type as HostTensor['dtype'], 0) : (data as TypedArray),
-        ]),
-      );
+      const results = await session.run(tensors, fetches, { logSeverityLevel: SILENT });
+      const arrays: Record<string, TypedArray> = {};
+      for (const [name, { dtype, shape }] of outputs) {
+        const { data } = fetches[name] ?? results[name]!;
+        arrays[name] = sizeOf(shape) === 0 ? emptyArray(dtype, 0) : (data as TypedArray);
+      }
+      return arrays;
     },
     release: () => session.release(),
   };

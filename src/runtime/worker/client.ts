@@ -1,6 +1,6 @@
-import type { TypedArray } from '../../graph/host.ts';
-import type { Feeds, Session, SessionOptions } from '../session.ts';
-import { buffersOf, type Call, listen, type Reply, type Request } from './serve.ts';
+import { type HostTensor, zeros } from '../../graph/index.ts';
+import type { Feeds, Model, Session, SessionOptions } from '../session.ts';
+import { arraysOf, buffersOf, type Call, listen, type Ran, type Reply, type Request } from './serve.ts';
 import { type Remote, startWorker } from './start.ts';
 
 /** How long a worker without programs is kept: starting one costs 0.1 to 0.3 s. */
@@ -10,27 +10,32 @@ let shared: Client | undefined;
 
 /**
  * Loads an ONNX model in the worker thread that all programs of the process share; it starts with the first and ends
- * soon after the last. `model` is moved there. Feeds are copied, so the caller's arrays stay whole; results are moved.
+ * soon after the last. The model's bytes are moved there. Feeds are copied, so the caller's arrays stay whole; results are moved.
  */
-export async function openWorkerSession(model: Uint8Array, options: SessionOptions): Promise<Session> {
+export async function openWorkerSession(model: Model, options: SessionOptions): Promise<Session> {
   if (!shared || shared.ended) shared = new Client();
   const client = shared;
   client.programs++;
-  const open = client.call<number>({ kind: 'open', model, options }, buffersOf([model]));
+  const open = client.call<number>({ kind: 'open', model, options }, buffersOf([model.bytes]));
   const session = await open.catch((error) => {
     client.leave();
     throw error;
   });
+  /** Copies of the last run's feeds, which have come back. */
+  let carriers: Feeds = {};
   return {
-    run(feeds) {
-      const copies = Object.entries(feeds).map(
-        ([name, t]) => [name, { ...t, data: t.data.slice() }] as const,
-      );
-      const moved = buffersOf(copies.map(([, { data }]) => data));
-      return client.call<Record<string, TypedArray>>(
-        { kind: 'run', session, feeds: Object.fromEntries(copies) as Feeds },
-        moved,
-      );
+    async run(feeds, spare) {
+      const copies: Record<string, HostTensor> = {};
+      for (const [name, value] of Object.entries(feeds)) {
+        const copy = carriers[name] ?? zeros(value.shape, value.dtype);
+        (copy.data as Float32Array).set(value.data as Float32Array);
+        copies[name] = copy;
+      }
+      const moved = buffersOf([...arraysOf(copies), ...arraysOf(spare)]);
+      carriers = {};
+      const ran = await client.call<Ran>({ kind: 'run', session, feeds: copies, spare }, moved);
+      carriers = ran.feeds;
+      return ran.results;
     },
     async release() {
       if (!client.ended) await client.call({ kind: 'release', session });

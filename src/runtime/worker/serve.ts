@@ -1,13 +1,18 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { TypedArray } from '../../graph/host.ts';
-import { type Feeds, openSession, type Session, type SessionOptions } from '../session.ts';
+import { type Feeds, type Model, openSession, type Session, type SessionOptions } from '../session.ts';
 import { type Gate, pass } from './gate.ts';
 
 /** What a worker can be asked for: a new session's number, the results of a run, the end of a session. */
 export type Call =
-  | { readonly kind: 'open'; readonly model: Uint8Array; readonly options: SessionOptions }
-  | { readonly kind: 'run'; readonly session: number; readonly feeds: Feeds }
+  | { readonly kind: 'open'; readonly model: Model; readonly options: SessionOptions }
+  | { readonly kind: 'run'; readonly session: number; readonly feeds: Feeds; readonly spare: Feeds }
   | { readonly kind: 'release'; readonly session: number };
+/** What a run gives. */
+export interface Ran {
+  readonly results: Record<string, TypedArray>;
+  readonly feeds: Feeds;
+}
 export type Request = Call & { readonly id: number };
 /** What a call gave, or the message of its error. */
 export type Reply = { readonly id: number } & ({ readonly value: unknown } | { readonly error: string });
@@ -26,8 +31,10 @@ export function serve(port: MessagePort, gate?: Gate): void {
       sessions.delete(request.session);
       return [await session.release()];
     }
-    const results = await session.run(request.feeds);
-    return [results, buffersOf(Object.values(results))];
+    const { feeds, spare } = request;
+    const results = await session.run(feeds, spare);
+    // The feeds go back, to carry those of the next run.
+    return [{ results, feeds } satisfies Ran, buffersOf([...Object.values(results), ...arraysOf(feeds)])];
   };
   listen<Request>(port, (request) => {
     const work = () => answer(request);
@@ -46,6 +53,8 @@ export function listen<T>(port: MessagePort, listener: (message: T) => void): vo
   port.addEventListener('message', (event) => listener((event as Event & { data: T }).data));
   port.start();
 }
+
+export const arraysOf = (values: Feeds): TypedArray[] => Object.values(values).map(({ data }) => data);
 
 /** The buffers of arrays that own them, each once: what a message may move. */
 export const buffersOf = (arrays: readonly TypedArray[]): ArrayBuffer[] => [
