@@ -44,6 +44,7 @@ interface Handler {
   weight(name: string, shape: Shape, init: Initializer): Tensor;
   param(name: string, shape: Shape, init: Initializer): Tensor;
   tap(site: string, x: Tensor): Tensor;
+  tapped(site: string): boolean;
 }
 
 /** Where a traced model gets its weights, trained parameters and taps: a position in the tree of names. */
@@ -73,6 +74,10 @@ export class Scope {
   /** Lets interceptors replace an activation. The site is called PATH:NAME. */
   tap(name: string, x: Tensor): Tensor {
     return this.handler.tap(this.full(name, ':'), x);
+  }
+  /** Whether an interceptor matches a site: where none does, a model may leave out what nobody reads of it. */
+  tapped(name: string): boolean {
+    return this.handler.tapped(this.full(name, ':'));
   }
   /** This scope with interceptors around it. Later ones see what earlier ones made of a value. */
   intercept(interceptors: Interceptors): Scope {
@@ -187,6 +192,10 @@ class Trace implements Handler {
     return x;
   }
 
+  tapped(): boolean {
+    return false;
+  }
+
   wrap(inner: Handler, interceptors: Interceptors): Handler {
     const prepare = (kind: 'weight' | 'tap') =>
       Object.entries(interceptors[kind] ?? {}).map(([pattern, apply]) => {
@@ -215,6 +224,7 @@ class Trace implements Handler {
       ...passing(inner),
       weight: (name, shape, init) => through(weights, name, inner.weight(name, shape, init)),
       tap: (site, x) => through(taps, site, inner.tap(site, x)),
+      tapped: (site) => taps.some(({ match }) => match(site)) || inner.tapped(site),
     };
   }
 

@@ -58,8 +58,8 @@ function relative(got: HostTensor, golden: HostTensor): number {
 }
 
 const tower = (prefix: string, t: TowerOutput): Record<string, Tensor> => ({
-  ...Object.fromEntries(t.hiddenStates.map((h, i) => [`${prefix}.hidden.${i}`, h])),
-  [`${prefix}.last`]: t.lastHiddenState,
+  ...Object.fromEntries(t.hiddenStates().map((h, i) => [`${prefix}.hidden.${i}`, h])),
+  [`${prefix}.last`]: t.lastHiddenState(),
   [`${prefix}.pooled`]: t.pooled,
   [`${prefix}.features`]: t.features,
 });

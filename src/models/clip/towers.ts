@@ -16,20 +16,26 @@ import {
 } from '../../nn/index.ts';
 import type { ClipConfig, TowerConfig } from './config.ts';
 
-/** The outputs of one tower. */
+/** The outputs of one tower. The states of all positions are built when they are asked for. */
 export interface TowerOutput {
   /** Input of the first layer, then the output of each layer (as transformers' `hidden_states`): [B, T, width]. */
-  readonly hiddenStates: readonly Tensor[];
+  hiddenStates(): readonly Tensor[];
   /** Last layer's output; of the text tower after its final LayerNorm: [B, T, width]. */
-  readonly lastHiddenState: Tensor;
+  lastHiddenState(): Tensor;
   /** The end-of-text or class position, normalised: [B, width]. */
   readonly pooled: Tensor;
   /** Projected into the joint space, not normalised: [B, projection]. */
   readonly features: Tensor;
 }
 
-/** One residual block. Taps: `PATH:in` before and `PATH:out` after the block. Initial values as transformers draws them. */
-function block(s: Scope, input: Tensor, c: TowerConfig, mask?: Tensor): Tensor {
+/** Picks the positions that are read, of [B, T, width] or of a mask [B or 1, 1, T, T]. */
+type Pick = (x: Tensor) => Tensor;
+
+/**
+ * One residual block, for all positions or for those that `pick` leaves: [B, picked, width]. Taps: `PATH:in` before and
+ * `PATH:out` after the block. Initial values as transformers draws them.
+ */
+function block(s: Scope, input: Tensor, c: TowerConfig, mask?: Tensor, pick: Pick = (x) => x): Tensor {
   const inStd = c.width ** -0.5 * (2 * c.layers) ** -0.5;
   const projection = (at: Scope, x: Tensor, out: number, std: number) =>
     linear(at, x, out, { init: normalInit(std), biasInit: zerosInit });
@@ -37,9 +43,11 @@ function block(s: Scope, input: Tensor, c: TowerConfig, mask?: Tensor): Tensor {
   const x = s.tap('in', input);
   const attention = s.at('self_attn');
   const y = layerNorm(s.at('layer_norm1'), x, c.eps);
-  const heads = (name: string) => splitHeads(projection(attention.at(name), y, c.width, inStd), c.heads);
-  const mixed = joinHeads(dotProductAttention(heads('q_proj'), heads('k_proj'), heads('v_proj'), mask));
-  const attended = x.add(projection(attention.at('out_proj'), mixed, c.width, c.width ** -0.5));
+  const heads = (name: string, of: Tensor) =>
+    splitHeads(projection(attention.at(name), of, c.width, inStd), c.heads);
+  const [q, k, v] = [heads('q_proj', pick(y)), heads('k_proj', y), heads('v_proj', y)];
+  const mixed = joinHeads(dotProductAttention(q, k, v, mask && pick(mask)));
+  const attended = pick(x).add(projection(attention.at('out_proj'), mixed, c.width, c.width ** -0.5));
 
   const mlp = s.at('mlp');
   const z = layerNorm(s.at('layer_norm2'), attended, c.eps);
@@ -47,12 +55,20 @@ function block(s: Scope, input: Tensor, c: TowerConfig, mask?: Tensor): Tensor {
   return s.tap('out', attended.add(projection(mlp.at('fc2'), inner, c.width, inStd)));
 }
 
-function encoder(s: Scope, x: Tensor, c: TowerConfig, mask?: Tensor): Tensor[] {
+/**
+ * All layers. Of the last one only the picked positions are computed, a tenth of the whole work saved, unless its
+ * output is tapped: [B, 1, width].
+ */
+function encoder(s: Scope, x: Tensor, c: TowerConfig, pick: Pick, mask?: Tensor) {
   const states = [x];
-  for (let layer = 0; layer < c.layers; layer++) {
-    states.push(block(s.at('layers').at(layer), states[layer]!, c, mask));
+  const layers = s.at('layers');
+  for (let layer = 0; layer < c.layers - 1; layer++) {
+    states.push(block(layers.at(layer), states[layer]!, c, mask));
   }
-  return states;
+  const last = layers.at(c.layers - 1);
+  const final = (p?: Pick) => block(last, states.at(-1)!, c, mask, p);
+  const picked = last.tapped('out') ? pick(final()) : final(pick);
+  return { picked, all: () => [...states, final()] };
 }
 
 const project = (s: Scope, name: string, x: Tensor, out: number): Tensor =>
@@ -80,20 +96,30 @@ export function textTower(s: Scope, ids: Tensor, c: ClipConfig, attentionMask?: 
     embedding(embeddings.at('token_embedding'), ids, vocabulary, width, normalInit(0.02)),
   );
   const positions = embeddings.weight('position_embedding.weight', [context, width], normalInit(0.02));
-  let mask = causalMask(length);
+  let mask = causalMask(length).reshape([1, 1, length, length]);
   if (attentionMask) {
     const hidden = g.sub(1, attentionMask.cast('float32')).mul(-3.4028234663852886e38);
     mask = g.minimum(mask, hidden.reshape([n, 1, 1, length]));
   }
-  const hiddenStates = encoder(model.at('encoder'), tokens.add(positions.slice(0, 0, length)), c.text, mask);
-  const lastHiddenState = layerNorm(model.at('final_layer_norm'), hiddenStates.at(-1)!, eps);
   // Configurations of 2021 name a wrong end token, 2; there the end token is the one with the highest id.
   const end = eosToken === 2 ? argMax(ids.cast('float32')) : argMax(equal(ids, eosToken).cast('float32'));
   const rows = g.constant(g.i64(Array.from({ length: n }, (_, i) => i * length)));
-  const pooled = gather(lastHiddenState.reshape([n * length, width]), end.add(rows));
+  const atEnd: Pick = (t) =>
+    t.rank === 3
+      ? gather(t.reshape([n * length, width]), end.add(rows)).reshape([n, 1, width])
+      : gather(t.expand([n, 1, length, length]).reshape([n * length, length]), end.add(rows)).reshape([
+          n,
+          1,
+          1,
+          length,
+        ]);
+  const x = tokens.add(positions.slice(0, 0, length));
+  const { picked, all } = encoder(model.at('encoder'), x, c.text, atEnd, mask);
+  const normal = (t: Tensor) => layerNorm(model.at('final_layer_norm'), t, eps);
+  const pooled = normal(picked.reshape([n, width]));
   return {
-    hiddenStates,
-    lastHiddenState,
+    hiddenStates: all,
+    lastHiddenState: () => normal(all().at(-1)!),
     pooled,
     features: project(s, 'text_projection', pooled, c.projection),
   };
@@ -134,13 +160,11 @@ export function visionTower(s: Scope, pixels: Tensor, c: ClipConfig): TowerOutpu
   const tokens = concat([classToken.expand([batch!, 1, width]), patchTokens], 1).add(positions);
   // The name is misspelt in every checkpoint.
   const x = layerNorm(model.at('pre_layrnorm'), embeddings.tap('out', tokens), eps);
-  const hiddenStates = encoder(model.at('encoder'), x, c.vision);
-  const lastHiddenState = hiddenStates.at(-1)!;
-  const first = lastHiddenState.slice(1, 0, 1).reshape([batch!, width]);
-  const pooled = layerNorm(model.at('post_layernorm'), first, eps);
+  const { picked, all } = encoder(model.at('encoder'), x, c.vision, (t) => t.slice(1, 0, 1));
+  const pooled = layerNorm(model.at('post_layernorm'), picked.reshape([batch!, width]), eps);
   return {
-    hiddenStates,
-    lastHiddenState,
+    hiddenStates: all,
+    lastHiddenState: () => all().at(-1)!,
     pooled,
     features: project(s, 'visual_projection', pooled, c.projection),
   };
