@@ -49,6 +49,7 @@ export interface OpAttrs {
   softplus: None;
   relu: None;
   gelu: { approximate: 'none' | 'tanh' };
+  silu: { alpha: number };
   cast: { to: DType };
   stopGradient: None;
   checkpoint: { results: number };

@@ -111,6 +111,7 @@ const passing = (outer: Handler): Handler => ({
   weight: (name, shape, init) => outer.weight(name, shape, init),
   param: (name, shape, init) => outer.param(name, shape, init),
   tap: (site, x) => outer.tap(site, x),
+  tapped: (site) => outer.tapped(site),
 });
 
 /** `scope` with interceptors around it; patterns are matched against full names. */

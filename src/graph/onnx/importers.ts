@@ -147,7 +147,7 @@ export const importers = new Map<string, Importer>(
     },
     Xor: binary((a, b) => ops.notEqual(a.cast('int32'), b.cast('int32'))),
     Celu: (n) => ops.elu(n.x().div(n.int('alpha', 1))).mul(n.int('alpha', 1)),
-    Swish: (n) => n.x().mul(ops.sigmoid(n.x().mul(n.int('alpha', 1)))),
+    Swish: (n) => ops.silu(n.x(), n.int('alpha', 1)),
     ThresholdedRelu: (n) => ops.where(ops.less(n.int('alpha', 1), n.x()), n.x(), 0),
     CastLike: (n) => n.x().cast(n.x(1).dtype),
     Identity: unary((x) => x),

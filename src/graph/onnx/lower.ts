@@ -1,9 +1,11 @@
 import { nodesOf } from '../grad.ts';
+import { i64 } from '../host.ts';
 import { mul } from '../ops/elementwise.ts';
+import { gather } from '../ops/gather.ts';
 import { matmul } from '../ops/linear.ts';
-import { transpose } from '../ops/shape.ts';
+import { expand, reshape, transpose } from '../ops/shape.ts';
 import type { OpAttrs, OpName } from '../rule.ts';
-import { applyAll, type Node, Tensor } from '../tensor.ts';
+import { applyAll, constant, type Node, Tensor } from '../tensor.ts';
 
 /** Where a program runs. `cpu` and `cuda` are Node's, `wasm` is the browser's CPU, `webgpu` is in both. */
 export type Device = 'cpu' | 'cuda' | 'webgpu' | 'wasm';
@@ -25,7 +27,23 @@ const plainMatmul: Lowering<OpAttrs['matmul']> = ([a, b], { transA, transB, alph
 const fusedMatmul: Lowering<OpAttrs['matmul']> = (inputs, attrs) =>
   inputs[0]!.dtype === 'float32' ? undefined : plainMatmul(inputs, attrs);
 
-const cpu: Lowerings = { matmul: fusedMatmul };
+/**
+ * The CPU's Expand copies piece by piece, and pieces of a few numbers take four times as long as looking each of them up:
+ * [..., n, 1] → [..., n, k], as in the gradient of a mean over small windows.
+ */
+const expandShort: Lowering<OpAttrs['expand']> = ([x], { shape }) => {
+  const last = shape.length - 1;
+  const [rows, columns] = [x!.shape[x!.rank - 2] ?? 1, shape[last] ?? 1];
+  if (x!.rank !== shape.length || x!.shape[last] !== 1 || columns === 1 || columns >= 16 || rows === 1) {
+    return undefined;
+  }
+  const source = i64(Array.from({ length: rows * columns }, (_, i) => Math.floor(i / columns)));
+  const outer = x!.shape.slice(0, -2);
+  const wide = gather(reshape(x!, [...outer, rows]), constant(source), outer.length);
+  return expand(reshape(wide, [...outer, rows, columns]), shape);
+};
+
+const cpu: Lowerings = { matmul: fusedMatmul, expand: expandShort };
 const webgpu: Lowerings = { matmul: plainMatmul };
 
 const lowerings: Record<Device, Lowerings> = { cpu, wasm: cpu, cuda: cpu, webgpu };

@@ -9,7 +9,7 @@ import {
   minimum,
   mul,
   neg,
-  sigmoid,
+  silu,
   softplus,
   sub,
   tanh,
@@ -17,9 +17,7 @@ import {
 } from './elementwise.ts';
 
 /** x·σ(1.702 x), the activation of OpenAI's CLIP. */
-export const quickGelu = (x: Tensor): Tensor => mul(x, sigmoid(mul(x, 1.702)));
-/** x·σ(x), also called swish. */
-export const silu = (x: Tensor): Tensor => mul(x, sigmoid(x));
+export const quickGelu = (x: Tensor): Tensor => silu(x, 1.702);
 /** x·tanh(log(1 + e^x)) (Misra 2019). */
 export const mish = (x: Tensor): Tensor => mul(x, tanh(softplus(x)));
 /** log σ(x), without overflow. */

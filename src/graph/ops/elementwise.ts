@@ -94,6 +94,7 @@ export const elementwiseRules: Rules<
   | 'sign'
   | 'relu'
   | 'gelu'
+  | 'silu'
   | 'cast'
   | 'stopGradient'
 > = {
@@ -158,6 +159,7 @@ export const elementwiseRules: Rules<
     grad: unaryGrad((g, x) => mul(g, cast(less(constantLike(0, x), x), g.dtype))),
     emit: (e, inputs) => e.node('Relu', inputs),
   },
+  // Every pass over an activation counts: gradients are written with as few as their formulas allow.
   gelu: {
     type(inputs) {
       requireFloat('gelu', inputs);
@@ -166,17 +168,38 @@ export const elementwiseRules: Rules<
     grad: ([g], node, { approximate }) => {
       const x = node.inputs[0]!;
       if (approximate === 'none') {
-        const cdf = mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5);
-        const density = mul(exp(mul(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
-        return [mul(g!, add(cdf, mul(x, density)))];
+        // Φ(x) + x·φ(x) with z = x / √2; the quotient spares the negation of z².
+        const z = mul(x, Math.SQRT1_2);
+        const tail = mul(div(z, exp(mul(z, z))), 2 / Math.sqrt(Math.PI));
+        return [mul(mul(g!, 0.5), add(add(erf(z), tail), 1))];
       }
-      const x2 = mul(x, x);
-      const t = tanh(mul(mul(x, add(mul(x2, 0.044715), 1)), SQRT_2_PI));
-      const inner = mul(add(mul(x2, 3 * 0.044715), 1), SQRT_2_PI);
-      const slope = add(mul(add(t, 1), 0.5), mul(mul(x, mul(sub(1, mul(t, t)), inner)), 0.5));
-      return [mul(g!, slope)];
+      // gelu(x) = x·σ(u), u = 2√(2/π)(x + 0.044715 x³), and x·u' = 3u − 4√(2/π)x.
+      const u = mul(x, add(mul(mul(x, x), 2 * 0.044715 * SQRT_2_PI), 2 * SQRT_2_PI));
+      const s = sigmoid(u);
+      const slope = sub(mul(u, 3), mul(x, 4 * SQRT_2_PI));
+      return [mul(g!, mul(s, add(mul(sub(1, s), slope), 1)))];
     },
     emit: (e, inputs, { approximate }) => e.node('Gelu', inputs, { approximate }),
+  },
+  silu: {
+    type(inputs) {
+      requireFloat('silu', inputs);
+      return same(inputs);
+    },
+    // y' = σ(αx)·(1 + α(x − y)). The sigmoid is computed again: one array less is kept for the backward pass.
+    grad: ([g], node, { alpha }) => {
+      const x = node.inputs[0]!;
+      const slope = add(mul(sub(x, node.outputs[0]!), alpha), 1);
+      return [mul(g!, mul(sigmoid(mul(x, alpha)), slope))];
+    },
+    emit: (e, [x], { alpha }, node) => {
+      const { dtype } = node.outputs[0]!;
+      if (dtype === 'float32') {
+        return e.node('QuickGelu', [x!], { alpha: { float: alpha } }, { domain: 'com.microsoft' });
+      }
+      const scaled = alpha === 1 ? x! : e.node('Mul', [x!, e.scalar(alpha, dtype)])[0]!;
+      return e.node('Mul', [x!, e.node('Sigmoid', [scaled])[0]!]);
+    },
   },
   cast: {
     type: ([x], { to }) => ({ dtype: to, shape: x!.shape }),
@@ -281,6 +304,8 @@ export const sigmoid = (x: Tensor): Tensor => apply('sigmoid', [x], {});
 /** log(1 + e^x) */
 export const softplus = (x: Tensor): Tensor => apply('softplus', [x], {});
 export const relu = (x: Tensor): Tensor => apply('relu', [x], {});
+/** x·σ(αx): SiLU or swish (α = 1, Ramachandran et al. 2017). */
+export const silu = (x: Tensor, alpha = 1): Tensor => apply('silu', [x], { alpha });
 /** GELU with the exact error function, or its tanh approximation (`gelu_new`, `gelu_pytorch_tanh`). */
 export const gelu = (x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor =>
   apply('gelu', [x], { approximate });

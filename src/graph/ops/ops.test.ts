@@ -78,7 +78,7 @@ const cases: Case[] = [
   ['gelu', (x) => ops.gelu(x), [[5]], f32Only],
   ['gelu, tanh', (x) => ops.gelu(x, 'tanh'), [[5]], f32Only],
   ['quickGelu', ops.quickGelu, [[5]]],
-  ['silu', ops.silu, [[5]]],
+  ['silu', (x) => ops.silu(x), [[5]]],
   ['sum, one axis', (x) => x.square().sum(1), [[2, 3, 2]]],
   ['sum, kept', (x) => x.square().sum([0, -1], true), [[2, 3, 2]]],
   ['mean, all', (x) => x.square().mean(), [[2, 3]]],

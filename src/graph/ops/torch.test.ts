@@ -79,7 +79,7 @@ const plain = {
   asinh: ops.asinh,
   acosh: ops.acosh,
   atanh: ops.atanh,
-  silu: ops.silu,
+  silu: (x: Tensor) => ops.silu(x),
   mish: ops.mish,
   logSigmoid: ops.logSigmoid,
   selu: ops.selu,

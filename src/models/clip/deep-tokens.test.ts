@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { constant, grad, i64, input, type Tensor } from '../../graph/index.ts';
+import { constant, grad, i64, input, print, type Tensor } from '../../graph/index.ts';
 import { normalInit, type Scope, trace } from '../../nn/index.ts';
 import { Random, runOnce } from '../../runtime/index.ts';
 import { initParams } from '../../train/index.ts';
@@ -88,4 +88,29 @@ test('soft tokens of a layer that is not there are refused', () => {
   expect(() => trace('scratch', (s) => visionTower(deepVision(s, tokens), x, config))).toThrow(
     'The tap pattern "vision_model.encoder.layers.3:in" matches no site',
   );
+});
+
+test('the last layer is computed whole only where its output is tapped; features are the same', async () => {
+  let seen: readonly number[] = [];
+  const lastRows = (s: Scope) =>
+    s.intercept({
+      tap: {
+        'text_model.encoder.layers.2:out': (x) => {
+          seen = x.shape;
+          return x;
+        },
+        'vision_model.encoder.layers.2:out': (x) => x,
+      },
+    });
+  const short = await run(features);
+  const whole = await run((s) => features(lastRows(s)));
+  expect(seen).toEqual([2, 5, 16]);
+  for (const tower of ['image', 'text'] as const) {
+    short[tower]!.data.forEach((v, i) => {
+      expect(Number(v)).toBeCloseTo(Number(whole[tower]!.data[i]), 5);
+    });
+  }
+  const text = trace('scratch', (s) => ({ text: textTower(s, ids, config).features })).result;
+  // The last layer's MLP sees one position a sentence.
+  expect(print(text)).toContain('float32[2, 1, 32]');
 });
