@@ -1,8 +1,9 @@
 /** What the documentation says is so. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { expect, test } from 'vitest';
-import { generated } from '../tools/docs.ts';
+import { format } from 'node:util';
+import { expect, test, vi } from 'vitest';
+import { engineExamples, generated } from '../tools/docs.ts';
 
 const root = join(import.meta.dirname, '..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
@@ -19,6 +20,19 @@ test('generated tables are up to date (else: npm run docs)', () => {
 
 test('the code of the README is the example that the type checker reads', () => {
   expect(read('README.md')).toContain(`\`\`\`ts\n${read('examples/tune.ts')}\`\`\``);
+});
+
+test.each(engineExamples)('examples/engine/%s prints what its comments say', async (file) => {
+  const path = join(root, 'examples/engine', file);
+  const expected = Array.from(readFileSync(path, 'utf8').matchAll(/\/\/ → (.*)$/gm), ([, text]) => text!);
+  const printed: string[] = [];
+  const log = vi.spyOn(console, 'log').mockImplementation((...args) => {
+    printed.push(...format(...args).split('\n'));
+  });
+  await import(path);
+  log.mockRestore();
+  expect(printed).toEqual(expected);
+  expect(expected.length).toBeGreaterThan(0);
 });
 
 test.each(pages)('%s: links lead somewhere', (page) => {

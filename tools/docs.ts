@@ -1,5 +1,5 @@
 /** Writes the generated parts of the documentation; `npm run docs` after a change of a method or its options. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { kebab } from '../src/cli/flags.ts';
@@ -36,19 +36,29 @@ function optionTable({ options }: Method): string {
   ]);
 }
 
-/** `text` with what stands between the markers of `name` replaced. */
-function fill(file: string, name: string, content: string): { file: string; now: string; wanted: string } {
+/** A file as it is, and with what stands between the markers of each part replaced. */
+function fill(file: string, parts: Record<string, string>): { file: string; now: string; wanted: string } {
   const now = readFileSync(root + file, 'utf8');
-  const [begin, end] = [`<!-- ${name}: written by \`npm run docs\` -->\n`, `\n<!-- /${name} -->`];
-  const [from, to] = [now.indexOf(begin), now.indexOf(end)];
-  if (from < 0 || to < from) throw new Error(`${file} has no place for ${name}: ${begin}…${end}`);
-  return { file, now, wanted: now.slice(0, from + begin.length) + content + now.slice(to) };
+  let wanted = now;
+  for (const [name, content] of Object.entries(parts)) {
+    const [begin, end] = [`<!-- ${name}: written by \`npm run docs\` -->\n`, `\n<!-- /${name} -->`];
+    const [from, to] = [wanted.indexOf(begin), wanted.indexOf(end)];
+    if (from < 0 || to < from) throw new Error(`${file} has no place for ${name}: ${begin}…${end}`);
+    wanted = wanted.slice(0, from + begin.length) + content + wanted.slice(to);
+  }
+  return { file, now, wanted };
 }
+
+/** The programs of docs/engine.md: type-checked here, run by the tests, shown there. */
+export const engineExamples: readonly string[] = readdirSync(`${root}examples/engine`).sort();
+const listing = (file: string): string =>
+  `\`\`\`ts\n${readFileSync(`${root}examples/engine/${file}`, 'utf8')}\`\`\``;
 
 /** Every file with a generated part: as it is, and as it should be. */
 export const generated = () => [
-  fill('README.md', 'methods', methodTable()),
-  ...methods.map((m) => fill(`docs/methods/${m.name}.md`, 'options', optionTable(m))),
+  fill('README.md', { methods: methodTable() }),
+  fill('docs/engine.md', Object.fromEntries(engineExamples.map((file) => [file, listing(file)]))),
+  ...methods.map((m) => fill(`docs/methods/${m.name}.md`, { options: optionTable(m) })),
 ];
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
