@@ -174,6 +174,18 @@ export function toFloat16(t: HostTensor<'float32'>): HostTensor<'float16'> {
   return { dtype: 'float16', shape: t.shape, data: Uint16Array.from(t.data, floatToHalf) };
 }
 
+/** int64 as int32, for devices that have no wider integers; throws where a number does not fit. */
+export function narrowed(t: HostTensor, what: string): HostTensor<'int32'> {
+  const data = new Int32Array(t.data.length);
+  for (let i = 0; i < data.length; i++) {
+    data[i] = Number(t.data[i]);
+    if (BigInt(data[i]!) !== BigInt(t.data[i]!)) {
+      throw new Error(`${what} holds ${t.data[i]}, and this device has 32-bit integers only`);
+    }
+  }
+  return { dtype: 'int32', shape: t.shape, data };
+}
+
 /** A WeightSource over arrays in memory. */
 export function memoryWeights(
   tensors: Record<string, HostTensor>,

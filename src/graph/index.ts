@@ -3,9 +3,18 @@ export { type GradOptions, grad, hvp, jvp, nodesOf, vjp } from './grad.ts';
 export * from './host.ts';
 export { type EncodedModel, type EncodeOptions, encodeOnnx } from './onnx/encode.ts';
 export { type ImportedModel, type ImportOptions, importOnnx } from './onnx/import.ts';
-export type { Device } from './onnx/lower.ts';
+export { type Device, hasInt64, lower } from './onnx/lower.ts';
 export * from './ops/index.ts';
 export { print } from './print.ts';
 export type { OpName, TensorType } from './rule.ts';
 export { simplify } from './simplify.ts';
-export { constant, constantNumber, input, type Node, type Operand, Tensor, weight } from './tensor.ts';
+export {
+  applyAll,
+  constant,
+  constantNumber,
+  input,
+  type Node,
+  type Operand,
+  Tensor,
+  weight,
+} from './tensor.ts';

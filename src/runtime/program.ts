@@ -1,12 +1,20 @@
 import {
+  type Device,
+  type DType,
   encodeOnnx,
   type HostTensor,
+  hasInt64,
+  type Node,
+  narrowed,
+  nodesOf,
   type Shape,
   sizeOf,
   type Tensor,
   type TensorType,
+  type TypedArray,
 } from '../graph/index.ts';
 import { defaultDevice, onNode } from './ort.ts';
+import { describe, type OffDevice, openPlaced } from './placement.ts';
 import { type Feeds, openSession, type Session, type SessionOptions } from './session.ts';
 import { openWorkerSession } from './worker/client.ts';
 
@@ -44,6 +52,9 @@ export class Program<Name extends string = string> {
     readonly name: string,
     readonly inputs: ReadonlyMap<string, TensorType>,
     readonly outputs: ReadonlyMap<string, TensorType>,
+    readonly device: Device,
+    /** What is not computed on `device` but on the CPU; empty where all is well. */
+    readonly placement: readonly OffDevice[],
   ) {}
 
   /**
@@ -65,7 +76,9 @@ export class Program<Name extends string = string> {
     signal?.throwIfAborted();
     const run = this.running.then(() => {
       signal?.throwIfAborted();
-      return session.run(feeds, recycle);
+      return hasInt64(this.device)
+        ? session.run(feeds, recycle)
+        : session.run(this.narrow(feeds), withoutInt64(recycle));
     });
     // The chain must not keep the results: they would never be freed.
     this.running = run.then(nothing, nothing);
@@ -73,7 +86,9 @@ export class Program<Name extends string = string> {
       throw signal?.aborted && error === signal.reason ? error : named(this.name, error);
     });
     const out: Record<string, HostTensor> = {};
-    for (const [name, type] of this.outputs) out[name] = { ...type, data: results[name]! } as HostTensor;
+    for (const [name, type] of this.outputs) {
+      out[name] = { ...type, data: widened(type.dtype, results[name]!) } as HostTensor;
+    }
     return out as Record<Name, HostTensor>;
   }
 
@@ -97,6 +112,15 @@ export class Program<Name extends string = string> {
     if (data.length !== sizeOf(shape)) throw new Error(`${wanted} ${data.length} values`);
   }
 
+  /** int64 as int32, for devices that have nothing wider. */
+  private narrow(feeds: Feeds): Feeds {
+    const entries = Object.entries(feeds).map(([name, t]) => [
+      name,
+      t.dtype === 'int64' ? narrowed(t, `input "${name}"`) : t,
+    ]);
+    return Object.fromEntries(entries);
+  }
+
   /** Frees the session's memory once runs under way are done; the program cannot run afterwards. */
   async release(): Promise<void> {
     const session = this.session;
@@ -118,6 +142,11 @@ function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Pr
   });
 }
 
+const withoutInt64 = (values: Feeds): Feeds =>
+  Object.fromEntries(Object.entries(values).filter(([, { dtype }]) => dtype !== 'int64'));
+const widened = (dtype: DType, data: TypedArray): TypedArray =>
+  dtype === 'int64' && data instanceof Int32Array ? BigInt64Array.from(data, BigInt) : data;
+
 const named = (name: string, error: unknown): Error =>
   new Error(`${name}: ${error instanceof Error ? error.message.trim() : error}`, { cause: error });
 
@@ -131,16 +160,29 @@ export async function compile<Name extends string>(
   outputs: Record<Name, Tensor>,
   options: CompileOptions = {},
 ): Promise<Program<Name>> {
-  const { name = 'program', worker = false, ...sessionOptions } = options;
+  const { name = 'program', worker = false, strict = false, ...sessionOptions } = options;
   const { device = defaultDevice } = options;
-  const model = await encodeOnnx(outputs, { device, weights: onNode ? 'external' : 'inline' });
-  const open = worker ? openWorkerSession : openSession;
-  const session = await open(model, sessionOptions).catch((error) => {
+  const { model, session, placement } = await openPlaced(
+    () => encodeOnnx(outputs, { device, weights: onNode ? 'external' : 'inline' }),
+    device,
+    strict,
+    (model, only) => (worker ? openWorkerSession : openSession)(model, { ...sessionOptions, strict: only }),
+  ).catch((error) => {
     throw named(`${name} cannot be loaded`, error);
   });
-  const types = (list: { name: string; shape: Shape; dtype: TensorType['dtype'] }[]) =>
-    new Map(list.map(({ name, shape, dtype }) => [name, { shape, dtype }]));
-  return new Program(session, name, types(model.inputs), types(model.outputs));
+  if (placement.length > 0) {
+    console.warn(
+      `${name}: ${describe(device, placement)}. compile(…, { strict: true }) makes this an error.`,
+    );
+  }
+  // The caller's dtypes, which the model has not where the device lacks them.
+  const dtypes = new Map(Object.entries(outputs as Record<string, Tensor>).map(([n, t]) => [n, t.dtype]));
+  for (const { op, attrs } of nodesOf(Object.values(outputs)) as Node<'input'>[]) {
+    if (op === 'input') dtypes.set(attrs.name, attrs.dtype);
+  }
+  const types = (list: { name: string; shape: Shape }[]) =>
+    new Map(list.map(({ name, shape }) => [name, { shape, dtype: dtypes.get(name)! }]));
+  return new Program(session, name, types(model.inputs), types(model.outputs), device, placement);
 }
 
 /** Compiles the graph behind `outputs`, runs it once and frees it. */

@@ -24,6 +24,8 @@ export interface SessionOptions {
   device?: Device;
   /** Threads of one operator; ONNX Runtime's choice (the physical cores) by default. */
   threads?: number;
+  /** An error that names them where nodes would leave the device, instead of a warning (default false). */
+  strict?: boolean;
 }
 
 /** A loaded model that runs. */
@@ -46,7 +48,7 @@ const LARGE = 16_384;
 /** Loads an ONNX model in this thread. Weight locations are absolute paths. */
 export async function openSession(
   { bytes, outputs: types }: Model,
-  { device = defaultDevice, threads }: SessionOptions,
+  { device = defaultDevice, threads, strict }: SessionOptions,
 ): Promise<Session> {
   requireDevice(device);
   const ort = await loadOrt(device);
@@ -59,6 +61,7 @@ export async function openSession(
         // ONNX Runtime wants locations relative to a folder.
         ...(onNode ? { model_external_initializers_file_folder_path: '/' } : {}),
         set_denormal_as_zero: '1',
+        ...(strict ? { disable_cpu_ep_fallback: '1' } : {}),
       },
     },
   }).catch((error: Error) => {

@@ -18,8 +18,11 @@ export interface EncodeOptions {
 
 export interface EncodedModel {
   bytes: Uint8Array;
+  /** On a device without int64 (`hasInt64`) they are int32. */
   inputs: { name: string; shape: Shape; dtype: DType }[];
   outputs: { name: string; shape: Shape; dtype: DType }[];
+  /** The ONNX nodes in the order of the graph, with the node that each was written for. */
+  nodes: { node: Node; type: string; name: string }[];
 }
 
 const OPSET = 21;
@@ -46,6 +49,8 @@ export async function encodeOnnx(
   const names = new Map<Tensor, string>();
   const emitted = new Map<string, string[]>();
   const body: { ins: readonly string[]; outs: readonly string[]; proto: ProtoWriter }[] = [];
+  const written: EncodedModel['nodes'] = [];
+  let current: Node;
 
   const addInitializer = (key: string, write: (name: string) => ProtoWriter): string => {
     let name = initializers.get(key);
@@ -89,7 +94,9 @@ export async function encodeOnnx(
       const proto = new ProtoWriter();
       for (const name of ins) proto.string(1, name);
       for (const name of outs) proto.string(2, name);
-      proto.string(3, `${type}_${body.length}`).string(4, type);
+      const name = `${type}_${body.length}`;
+      written.push({ node: current, type, name });
+      proto.string(3, name).string(4, type);
       for (const [name, value] of Object.entries(attrs)) proto.message(5, attributeProto(name, value));
       if (domain) proto.string(7, domain);
       body.push({ ins, outs, proto });
@@ -111,6 +118,7 @@ export async function encodeOnnx(
   }
 
   for (const node of nodes) {
+    current = node;
     const emit = rules[node.op].emit(
       emitter,
       node.inputs.map((t) => names.get(t)!),
@@ -153,7 +161,7 @@ export async function encodeOnnx(
     model.message(14, new ProtoWriter().string(1, key).string(2, value));
   }
   model.message(7, graph);
-  return { bytes: model.finish(), inputs: [...inputs.values()], outputs: types };
+  return { bytes: model.finish(), inputs: [...inputs.values()], outputs: types, nodes: written };
 }
 
 /** Names of our own values begin with a %, as they are printed; so no name of the caller's can be one of them. */
