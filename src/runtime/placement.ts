@@ -40,14 +40,17 @@ export async function openPlaced(
   const model = await encode();
   const host = device === 'cpu' || device === 'wasm';
   try {
-    return { model, session: await open(model, !host), placement: [] };
+    return { model, session: await open(plain(model), !host), placement: [] };
   } catch (error) {
     if (!(error instanceof Error && error.message.includes(REFUSED))) throw error;
     const placement = await offDevice(model, device, open);
     if (strict) throw new Error(`strict: ${describe(device, placement)}`, { cause: error });
-    return { model, session: await open(await encode(), false), placement };
+    return { model, session: await open(plain(await encode()), false), placement };
   }
 }
+
+/** What may travel to a worker. */
+const plain = ({ bytes, outputs }: EncodedModel): Model => ({ bytes, outputs });
 
 const REFUSED = 'fallback to CPU EP has been explicitly disabled';
 
@@ -75,7 +78,7 @@ async function offDevice(model: EncodedModel, device: Device, open: Open): Promi
   for (const { node } of model.nodes) kinds.set(kindOf(node), node);
   const passes = async (nodes: readonly Node[]): Promise<boolean> => {
     const piece = await encodeOnnx(pieces(nodes), { device });
-    const session = await open(piece, true).catch(() => undefined);
+    const session = await open(plain(piece), true).catch(() => undefined);
     await session?.release();
     return session !== undefined;
   };
