@@ -4,6 +4,7 @@ export * from './host.ts';
 export { type EncodedModel, type EncodeOptions, encodeOnnx } from './onnx/encode.ts';
 export { type ImportedModel, type ImportOptions, importOnnx } from './onnx/import.ts';
 export { type Device, hasInt64, lower } from './onnx/lower.ts';
+export type { Memory } from './onnx/memory.ts';
 export * from './ops/index.ts';
 export { print } from './print.ts';
 export type { OpName, TensorType } from './rule.ts';

@@ -4,6 +4,7 @@ import {
   encodeOnnx,
   type HostTensor,
   hasInt64,
+  type Memory,
   type Node,
   narrowed,
   nodesOf,
@@ -35,11 +36,6 @@ export interface RunOptions {
    * under way in a worker is given up at once, but finished there before the worker turns to the next.
    */
   signal?: AbortSignal;
-  /**
-   * Values that nobody needs any more, by the output whose type they have: the results may be written into their
-   * arrays (without a worker), or the arrays are taken away (with one). Saves allocation and memory in loops.
-   */
-  recycle?: Feeds;
 }
 
 /** A compiled graph: named host tensors in, named host tensors out. */
@@ -55,6 +51,8 @@ export class Program<Name extends string = string> {
     readonly device: Device,
     /** What is not computed on `device` but on the CPU; empty where all is well. */
     readonly placement: readonly OffDevice[],
+    /** What a run needs, by a plan of the graph. */
+    readonly memory: Memory,
   ) {}
 
   /**
@@ -64,21 +62,14 @@ export class Program<Name extends string = string> {
    * Without `worker` the promise hides no thread: in Node the run begins at the next turn of the event loop and
    * blocks it until it is done, although ONNX Runtime's own threads share the work.
    */
-  async run(feeds: Feeds, { signal, recycle = {} }: RunOptions = {}): Promise<Record<Name, HostTensor>> {
+  async run(feeds: Feeds, { signal }: RunOptions = {}): Promise<Record<Name, HostTensor>> {
     const { session } = this;
     if (!session) throw new Error(`${this.name}: the program was released`);
     this.check(feeds);
-    for (const [name, value] of Object.entries(recycle)) {
-      const type = this.outputs.get(name);
-      if (!type) throw new Error(`${this.name}: no output "${name}" to recycle an array for`);
-      this.require(`the array recycled for "${name}"`, value, type);
-    }
     signal?.throwIfAborted();
     const run = this.running.then(() => {
       signal?.throwIfAborted();
-      return hasInt64(this.device)
-        ? session.run(feeds, recycle)
-        : session.run(this.narrow(feeds), withoutInt64(recycle));
+      return session.run(hasInt64(this.device) ? feeds : this.narrow(feeds));
     });
     // The chain must not keep the results: they would never be freed.
     this.running = run.then(nothing, nothing);
@@ -142,8 +133,6 @@ function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Pr
   });
 }
 
-const withoutInt64 = (values: Feeds): Feeds =>
-  Object.fromEntries(Object.entries(values).filter(([, { dtype }]) => dtype !== 'int64'));
 const widened = (dtype: DType, data: TypedArray): TypedArray =>
   dtype === 'int64' && data instanceof Int32Array ? BigInt64Array.from(data, BigInt) : data;
 
@@ -182,7 +171,15 @@ export async function compile<Name extends string>(
   }
   const types = (list: { name: string; shape: Shape }[]) =>
     new Map(list.map(({ name, shape }) => [name, { shape, dtype: dtypes.get(name)! }]));
-  return new Program(session, name, types(model.inputs), types(model.outputs), device, placement);
+  return new Program(
+    session,
+    name,
+    types(model.inputs),
+    types(model.outputs),
+    device,
+    placement,
+    model.memory,
+  );
 }
 
 /** Compiles the graph behind `outputs`, runs it once and frees it. */

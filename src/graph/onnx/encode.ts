@@ -1,10 +1,20 @@
 import { nodesOf } from '../grad.ts';
-import { bytesOf, type DType, type HostTensor, i64, type Shape, sizeOf, type Weight } from '../host.ts';
+import {
+  bytesOf,
+  bytesPerElement,
+  type DType,
+  type HostTensor,
+  i64,
+  type Shape,
+  sizeOf,
+  type Weight,
+} from '../host.ts';
 import { onnxTypes, rules } from '../ops/index.ts';
 import type { Emitter, OnnxAttr } from '../rule.ts';
 import { simplify } from '../simplify.ts';
 import { constant, type Node, type Tensor } from '../tensor.ts';
 import { type Device, lower } from './lower.ts';
+import { type Memory, type PlannedNode, peakMemory } from './memory.ts';
 import { ProtoWriter } from './proto.ts';
 
 export interface EncodeOptions {
@@ -23,6 +33,7 @@ export interface EncodedModel {
   outputs: { name: string; shape: Shape; dtype: DType }[];
   /** The ONNX nodes in the order of the graph, with the node that each was written for. */
   nodes: { node: Node; type: string; name: string }[];
+  memory: Memory;
 }
 
 const OPSET = 21;
@@ -48,15 +59,19 @@ export async function encodeOnnx(
   const initializers = new Map<string, string>();
   const names = new Map<Tensor, string>();
   const emitted = new Map<string, string[]>();
-  const body: { ins: readonly string[]; outs: readonly string[]; proto: ProtoWriter }[] = [];
   const written: EncodedModel['nodes'] = [];
   let current: Node;
+  const body: (PlannedNode & { proto: ProtoWriter })[] = [];
+  /** Bytes of the values that nodes make. */
+  const sizes = new Map<string, number>();
+  let weights = 0;
 
-  const addInitializer = (key: string, write: (name: string) => ProtoWriter): string => {
+  const addInitializer = (key: string, bytes: number, write: (name: string) => ProtoWriter): string => {
     let name = initializers.get(key);
     if (!name) {
       name = `%c${initializers.size}`;
       initializers.set(key, name);
+      weights += bytes;
       graph.message(5, write(name));
     }
     return name;
@@ -77,6 +92,7 @@ export async function encodeOnnx(
     const text = loaded.get(w);
     return addInitializer(
       `weight ${w.name} ${w.file ? `${w.file.path}@${w.file.offset}` : node.id}`,
+      byteLength(w),
       (name) => (text ? tensorProto(name, text) : externalProto(name, w)),
     );
   };
@@ -99,11 +115,12 @@ export async function encodeOnnx(
       proto.string(3, name).string(4, type);
       for (const [name, value] of Object.entries(attrs)) proto.message(5, attributeProto(name, value));
       if (domain) proto.string(7, domain);
-      body.push({ ins, outs, proto });
+      body.push({ type, ins, outs, proto });
       emitted.set(key, outs);
       return outs;
     },
-    constant: (value) => addInitializer(constantKey(value), (name) => tensorProto(name, value)),
+    constant: (value) =>
+      addInitializer(constantKey(value), byteLength(value), (name) => tensorProto(name, value)),
     ints: (values) => emitter.constant(i64(values)),
     scalar: (value, dtype) => leaf(constant(value, dtype).node),
     leaf,
@@ -119,6 +136,7 @@ export async function encodeOnnx(
 
   for (const node of nodes) {
     current = node;
+    const first = body.length;
     const emit = rules[node.op].emit(
       emitter,
       node.inputs.map((t) => names.get(t)!),
@@ -128,14 +146,20 @@ export async function encodeOnnx(
     const out = typeof emit === 'string' ? [emit] : emit;
     node.outputs.forEach((t, i) => {
       names.set(t, out[i]!);
+      sizes.set(out[i]!, byteLength(t));
     });
+    // What an op makes on its way is taken to be as large as its result.
+    const size = Math.max(...node.outputs.map(byteLength));
+    for (const { outs } of body.slice(first)) {
+      for (const name of outs) if (!sizes.has(name)) sizes.set(name, size);
+    }
   }
   // ONNX Runtime begins with the last node that nothing reads, and runs what that needs; then the one before. So what
   // is ready early comes last: a gradient is finished, and frees what it was made of, before the next layer's begins.
   const reads = new Set(body.flatMap((n) => n.ins));
   const isResult = (n: (typeof body)[number]) => !n.outs.some((name) => reads.has(name));
-  for (const n of body) if (!isResult(n)) graph.message(1, n.proto);
-  for (const n of body.toReversed()) if (isResult(n)) graph.message(1, n.proto);
+  const ordered = [...body.filter((n) => !isResult(n)), ...body.toReversed().filter(isResult)];
+  for (const n of ordered) graph.message(1, n.proto);
   const types: EncodedModel['outputs'] = [];
   for (const [name, t] of simple) {
     requireName(name);
@@ -161,8 +185,28 @@ export async function encodeOnnx(
     model.message(14, new ProtoWriter().string(1, key).string(2, value));
   }
   model.message(7, graph);
-  return { bytes: model.finish(), inputs: [...inputs.values()], outputs: types, nodes: written };
+  // An output that is an input, a weight, or stands a second time, is a copy.
+  const made = new Set(body.flatMap((n) => n.outs));
+  const results = new Set<string>();
+  let copies = 0;
+  for (const [, t] of simple) {
+    const name = names.get(t)!;
+    if (!made.has(name) || results.has(name)) copies += byteLength(t);
+    else results.add(name);
+  }
+  const memory = {
+    weights,
+    inputs: total([...inputs.values()]),
+    outputs: total(types),
+    peak: copies + peakMemory(ordered, sizes, results),
+  };
+  return { bytes: model.finish(), inputs: [...inputs.values()], outputs: types, nodes: written, memory };
 }
+
+const byteLength = ({ dtype, shape }: { dtype: DType; shape: Shape }): number =>
+  sizeOf(shape) * bytesPerElement[dtype];
+const total = (types: readonly { dtype: DType; shape: Shape }[]): number =>
+  types.reduce((sum, type) => sum + byteLength(type), 0);
 
 /** Names of our own values begin with a %, as they are printed; so no name of the caller's can be one of them. */
 function requireName(name: string): void {

@@ -24,16 +24,16 @@ export async function openWorkerSession(model: Model, options: SessionOptions): 
   /** Copies of the last run's feeds, which have come back. */
   let carriers: Feeds = {};
   return {
-    async run(feeds, spare) {
+    async run(feeds) {
       const copies: Record<string, HostTensor> = {};
       for (const [name, value] of Object.entries(feeds)) {
         const copy = carriers[name] ?? zeros(value.shape, value.dtype);
         (copy.data as Float32Array).set(value.data as Float32Array);
         copies[name] = copy;
       }
-      const moved = buffersOf([...arraysOf(copies), ...arraysOf(spare)]);
+      const moved = buffersOf(arraysOf(copies));
       carriers = {};
-      const ran = await client.call<Ran>({ kind: 'run', session, feeds: copies, spare }, moved);
+      const ran = await client.call<Ran>({ kind: 'run', session, feeds: copies }, moved);
       carriers = ran.feeds;
       return ran.results;
     },

@@ -6,7 +6,7 @@ import { type Gate, pass } from './gate.ts';
 /** What a worker can be asked for: a new session's number, the results of a run, the end of a session. */
 export type Call =
   | { readonly kind: 'open'; readonly model: Model; readonly options: SessionOptions }
-  | { readonly kind: 'run'; readonly session: number; readonly feeds: Feeds; readonly spare: Feeds }
+  | { readonly kind: 'run'; readonly session: number; readonly feeds: Feeds }
   | { readonly kind: 'release'; readonly session: number };
 /** What a run gives. */
 export interface Ran {
@@ -31,8 +31,8 @@ export function serve(port: MessagePort, gate?: Gate): void {
       sessions.delete(request.session);
       return [await session.release()];
     }
-    const { feeds, spare } = request;
-    const results = await session.run(feeds, spare);
+    const { feeds } = request;
+    const results = await session.run(feeds);
     // The feeds go back, to carry those of the next run.
     return [{ results, feeds } satisfies Ran, buffersOf([...Object.values(results), ...arraysOf(feeds)])];
   };
