@@ -9,6 +9,10 @@ export interface DTypeArrays {
   bfloat16: Uint16Array;
   int64: BigInt64Array;
   int32: Int32Array;
+  uint64: BigUint64Array;
+  uint32: Uint32Array;
+  uint16: Uint16Array;
+  int16: Int16Array;
   uint8: Uint8Array;
   int8: Int8Array;
   /** One byte an element, 0 or 1. */
@@ -50,6 +54,10 @@ export const bytesPerElement: Record<DType, number> = {
   bfloat16: 2,
   int64: 8,
   int32: 4,
+  uint64: 8,
+  uint32: 4,
+  uint16: 2,
+  int16: 2,
   uint8: 1,
   int8: 1,
   bool: 1,
@@ -62,6 +70,10 @@ const arrayTypes: { [D in DType]: new (size: number) => DTypeArrays[D] } = {
   bfloat16: Uint16Array,
   int64: BigInt64Array,
   int32: Int32Array,
+  uint64: BigUint64Array,
+  uint32: Uint32Array,
+  uint16: Uint16Array,
+  int16: Int16Array,
   uint8: Uint8Array,
   int8: Int8Array,
   bool: Uint8Array,

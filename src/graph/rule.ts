@@ -81,6 +81,8 @@ export interface OpAttrs {
   gather: { axis: number };
   gatherElements: { axis: number };
   scatter: { axis: number; reduction: 'none' | 'add' };
+  // ops of imported models that have no rule of their own
+  onnx: Foreign;
 }
 export type None = Record<never, never>;
 /** Axes are sorted and non-negative; reduced axes stay as size 1 (the function drops them with a reshape). */
@@ -96,6 +98,14 @@ export interface Window {
 }
 export interface Conv extends Window {
   groups: number;
+}
+/** An ONNX op as it stands. `place` names it where a gradient through it is asked for. */
+export interface Foreign {
+  type: string;
+  domain: string;
+  attrs: Record<string, OnnxAttr>;
+  outputs: readonly TensorType[];
+  place: string;
 }
 export type OpName = keyof OpAttrs;
 

@@ -1,5 +1,6 @@
 import {
   type DType,
+  emptyArray,
   f32,
   type HostTensor,
   type Shape,
@@ -103,13 +104,23 @@ export function constant(value: HostTensor | number, dtype: DType = 'float32'): 
 
 function scalarOf(value: number, dtype: DType): HostTensor {
   const one = (data: TypedArray) => ({ dtype, shape: [], data }) as HostTensor;
-  if (dtype === 'float32') return f32([value], []);
-  if (dtype === 'float64') return one(Float64Array.of(value));
-  if (dtype === 'int64') return one(BigInt64Array.of(BigInt(value)));
-  if (dtype === 'int32') return one(Int32Array.of(value));
-  if (dtype === 'float16') return toFloat16(f32([value], []));
-  if (dtype === 'bool') return one(Uint8Array.of(value ? 1 : 0));
-  throw new Error(`A ${dtype} scalar constant needs a host tensor, not the number ${value}`);
+  switch (dtype) {
+    case 'float16':
+      return toFloat16(f32([value], []));
+    case 'bfloat16':
+      throw new Error(`A bfloat16 scalar constant needs a host tensor, not the number ${value}`);
+    case 'int64':
+      return one(BigInt64Array.of(BigInt(value)));
+    case 'uint64':
+      return one(BigUint64Array.of(BigInt(value)));
+    case 'bool':
+      return one(Uint8Array.of(value ? 1 : 0));
+    default: {
+      const data = emptyArray(dtype, 1);
+      data[0] = value;
+      return one(data);
+    }
+  }
 }
 
 /** Frozen values that stay in their file until the program is loaded. */

@@ -158,30 +158,41 @@ test('shapes that the model computes from its input are static here', async () =
 });
 
 test('factors of a resize may be an initializer; what is not supported names its node', async () => {
-  const nodes: Parameters<typeof modelOf>[0] = [['Resize', ['x', '', 'scales'], ['y']]];
-  const scaled = (factor: number) =>
-    modelOf(nodes, [['x', [1, 1, 2, 2]]], 'y', [['scales', f32([1, 1, factor, factor])]]);
+  const nodes = (...attrs: Attr[]): Parameters<typeof modelOf>[0] => [
+    ['Resize', ['x', '', 'scales'], ['y'], attrs],
+  ];
+  const scaled = (factor: number, ...attrs: Attr[]) =>
+    modelOf(nodes(...attrs), [['x', [1, 1, 2, 2]]], 'y', [['scales', f32([1, 1, factor, factor])]]);
   const x = input('x', [1, 1, 2, 2]);
   const twice = await importOnnx(scaled(2));
   const [y] = Object.values(await values(twice.call({ x }), { x: f32([1, 2, 3, 4], [1, 1, 2, 2]) }));
   expect(y).toEqual([1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4]);
-  const uneven = await importOnnx(scaled(1.5));
-  expect(() => uneven.call({ x })).toThrow(
-    'importOnnx: Resize "y" has the mode nearest with half_pixel and round_prefer_floor, which is not supported',
+  const wrong = await importOnnx(scaled(1.5, ['mode', 3, 2, 1]));
+  expect(() => wrong.call({ x })).toThrow('importOnnx: Resize "y" has an attribute mode that is not a string');
+});
+
+test('what decides shapes must be known, and the error names it', async () => {
+  const bytes = modelOf([['TopK', ['x', 'k'], ['y', 'at']]], [['x', [4]], ['k', [1]]], 'y');
+  const model = await importOnnx(bytes);
+  const given = { x: input('x', [4]), k: input('k', [1]) };
+  expect(() => model.call(given)).toThrow(
+    'importOnnx: TopK "y" needs its input 1, "k", to be known when the graph is built',
   );
+  expect(model.call({ ...given, k: g.constant(f32([2])) }).y!.shape).toEqual([2]);
+  expect(() => model.call({ ...given, z: given.x })).toThrow('no input "z"; inputs are x, k');
 });
 
 test('all unsupported ops are named at once, and bytes that are no model are refused', async () => {
   const bytes = modelOf(
     [
-      ['NonZero', ['x'], ['a']],
-      ['Loop', ['a'], ['y']],
+      ['RandomNormalLike', ['x'], ['a']],
+      ['Mystery', ['a'], ['y']],
     ],
     [['x', [2]]],
     'y',
   );
   await expect(importOnnx(bytes)).rejects.toThrow(
-    'importOnnx: the model uses ops that are not supported: Loop, NonZero',
+    'importOnnx: the model uses ops that are not supported: Mystery, RandomNormalLike (draws random numbers',
   );
   expect(() => decodeOnnx(new Uint8Array([0x0a, 0xff]))).toThrow('This is not an ONNX model');
   expect(() => decodeOnnx(new Uint8Array())).toThrow('This is not an ONNX model: it has no graph');

@@ -2,6 +2,7 @@ import type { OpName, OpRule, Rules } from '../rule.ts';
 import { checkpointRules } from './checkpoint.ts';
 import { convRules } from './conv.ts';
 import { elementwiseRules } from './elementwise.ts';
+import { foreignRules } from './foreign.ts';
 import { gatherRules } from './gather.ts';
 import { leafRules } from './leaves.ts';
 import { linearRules } from './linear.ts';
@@ -23,6 +24,7 @@ const table: Rules = {
   ...normaliseRules,
   ...shapeRules,
   ...gatherRules,
+  ...foreignRules,
 };
 
 /** The rule table. Typed by `OpAttrs`: an op without a type rule, gradient rule or emission does not compile. */
