@@ -168,11 +168,20 @@ test('factors of a resize may be an initializer; what is not supported names its
   const [y] = Object.values(await values(twice.call({ x }), { x: f32([1, 2, 3, 4], [1, 1, 2, 2]) }));
   expect(y).toEqual([1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4]);
   const wrong = await importOnnx(scaled(1.5, ['mode', 3, 2, 1]));
-  expect(() => wrong.call({ x })).toThrow('importOnnx: Resize "y" has an attribute mode that is not a string');
+  expect(() => wrong.call({ x })).toThrow(
+    'importOnnx: Resize "y" has an attribute mode that is not a string',
+  );
 });
 
 test('what decides shapes must be known, and the error names it', async () => {
-  const bytes = modelOf([['TopK', ['x', 'k'], ['y', 'at']]], [['x', [4]], ['k', [1]]], 'y');
+  const bytes = modelOf(
+    [['TopK', ['x', 'k'], ['y', 'at']]],
+    [
+      ['x', [4]],
+      ['k', [1]],
+    ],
+    'y',
+  );
   const model = await importOnnx(bytes);
   const given = { x: input('x', [4]), k: input('k', [1]) };
   expect(() => model.call(given)).toThrow(

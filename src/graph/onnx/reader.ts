@@ -111,7 +111,10 @@ export class NodeReader {
   /** An element type given by ONNX's number. */
   dtype(name: string, otherwise: DType): DType {
     const type = this.number(name, onnxTypes[otherwise]);
-    return (isFourBits(type) ? undefined : dtypeOf(type)) ?? this.fail(`makes elements of type ${typeName(type)}, which is not supported`);
+    return (
+      (isFourBits(type) ? undefined : dtypeOf(type)) ??
+      this.fail(`makes elements of type ${typeName(type)}, which is not supported`)
+    );
   }
   axis(name: string, otherwise: number, rank = this.x().rank): number {
     return normalizeAxis(this.number(name, otherwise), rank);

@@ -20,7 +20,8 @@ const variadic =
 /** Ops on bits as ONNX Runtime has them, between integers of any size. */
 const bitwise: Importer = (n) => {
   const { dtype } = n.x();
-  if (n.node.type === 'BitShift' && !dtype.startsWith('uint')) n.fail('shifts signed integers, which is not supported');
+  if (n.node.type === 'BitShift' && !dtype.startsWith('uint'))
+    n.fail('shifts signed integers, which is not supported');
   // There is no kernel that shifts 16 bits.
   const wide = n.node.type === 'BitShift' && dtype === 'uint16' ? 'uint32' : dtype;
   const shape = n.all.reduce<Shape>((joint, x) => broadcastShapes(joint, x.shape) ?? [], []);

@@ -19,7 +19,10 @@ export interface NodeCase {
   readonly rtol: number;
   readonly atol: number;
   readonly model: Uint8Array;
-  readonly sets: readonly { readonly inputs: readonly Uint8Array[]; readonly outputs: readonly Uint8Array[] }[];
+  readonly sets: readonly {
+    readonly inputs: readonly Uint8Array[];
+    readonly outputs: readonly Uint8Array[];
+  }[];
 }
 
 /** Reads a file that `tools/reference/onnx_cases.py` wrote. */
@@ -27,7 +30,8 @@ export function readCases(path: string): NodeCase[] {
   const bytes = gunzipSync(readFileSync(path));
   const length = bytes.readUInt32LE(0);
   const cases = JSON.parse(bytes.toString('utf8', 4, 4 + length)) as PackedCase[];
-  const at = ([offset, size]: Span) => new Uint8Array(bytes.subarray(4 + length + offset, 4 + length + offset + size));
+  const at = ([offset, size]: Span) =>
+    new Uint8Array(bytes.subarray(4 + length + offset, 4 + length + offset + size));
   return cases.map((c) => ({
     ...c,
     model: at(c.model),
@@ -74,7 +78,9 @@ export async function runCase(c: NodeCase): Promise<Outcome> {
     if (!made) return { kind: 'unsupported', why: refusal || 'needs what cannot be known' };
     let got: Record<string, HostTensor>;
     try {
-      const program = await compile(Object.fromEntries(Object.entries(made).map(([k, t], i) => [`${i} ${k}`, t])));
+      const program = await compile(
+        Object.fromEntries(Object.entries(made).map(([k, t], i) => [`${i} ${k}`, t])),
+      );
       const needed = [...feeds].filter(([name]) => program.inputs.has(name));
       got = await program.run(Object.fromEntries(needed));
       await program.release();
@@ -92,7 +98,12 @@ export async function runCase(c: NodeCase): Promise<Outcome> {
 }
 
 /** How two arrays differ, if they do. */
-export function difference(got: HostTensor, want: HostTensor, rtol: number, atol: number): string | undefined {
+export function difference(
+  got: HostTensor,
+  want: HostTensor,
+  rtol: number,
+  atol: number,
+): string | undefined {
   if (got.dtype !== want.dtype || String(got.shape) !== String(want.shape)) {
     return `${got.dtype}[${got.shape}] for ${want.dtype}[${want.shape}]`;
   }
