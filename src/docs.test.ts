@@ -35,6 +35,10 @@ test.each(engineExamples)('examples/engine/%s prints what its comments say', asy
   expect(expected.length).toBeGreaterThan(0);
 });
 
+test('the code of the import page is an example that src/graph/onnx/example.test.ts runs', () => {
+  expect(read('docs/import.md')).toContain(`\`\`\`ts\n${read('examples/import.ts')}\`\`\``);
+});
+
 test.each(pages)('%s: links lead somewhere', (page) => {
   const links = [...read(page).matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g)].map(([, to]) => to!);
   expect(links.filter((to) => !existsSync(join(root, dirname(page), to)))).toEqual([]);

@@ -7,11 +7,7 @@ const refused: [cases: RegExp, why: RegExp][] = [
   [/^bernoulli/, /draws random numbers/],
   [/^training_dropout(?!_zero)/, /is in training mode: draw its random numbers outside/],
   [/^bitshift_(left|right)_int/, /shifts signed integers, which is not supported/],
-  [/deform_conv/, /not supported: DeformConv/],
-  [/^gridsample_bicubic/, /has mode "cubic", which is not supported/],
-  [/^gridsample_volumetric/, /needs x \[N, C, H, W\]/],
   [/^reduce_max_empty_set_bool/, /an empty axis has no extremum/],
-  [/^roialign/, /not supported: RoiAlign/],
   [/^scan_sum$/, /has the form of opset 8/],
 ];
 

@@ -1,6 +1,6 @@
 import { hostValue } from '../evaluate.ts';
 import { type DType, type HostTensor, sizeOf, type Weight, type WeightSource } from '../host.ts';
-import { show } from '../ops/common.ts';
+import { isFloat, sameShape, show } from '../ops/common.ts';
 import { constant, Tensor, weight } from '../tensor.ts';
 import {
   decodeOnnx,
@@ -27,7 +27,8 @@ export interface ImportedModel {
   /**
    * Builds the graph for given inputs. An input that decides shapes, such as a target shape or a switch between
    * branches, must be a `constant`. Weights come from `weightOf`, by default frozen; a scope's
-   * `(name, shape) => s.weight(name, shape)` lets interceptors and training reach them.
+   * `(name, shape) => s.weight(name, shape)` lets interceptors and training reach them. What it gives may be of
+   * another floating-point dtype than the model's.
    */
   call(
     inputs: Record<string, Tensor>,
@@ -80,7 +81,7 @@ export async function importOnnx(
       checkInputs(inputs, given);
       const build = new Build(decoded, values, (w) => {
         const t = weightOf(w.name, w.shape);
-        if (t.dtype === w.dtype && String(t.shape) === String(w.shape)) return t;
+        if (isFloat(t) && sameShape(t.shape, w.shape)) return t.cast(w.dtype);
         throw new Error(`importOnnx: weightOf gives ${show(t)} for "${w.name}", which must be ${show(w)}`);
       });
       const made = build.graph(

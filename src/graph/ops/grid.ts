@@ -62,7 +62,7 @@ export function gridSample(x: Tensor, grid: Tensor, options: GridSampleOptions =
 }
 
 /** Mirrors coordinates at `low` and `high` until they lie between them. */
-function reflect(at: Tensor, low: number, high: number): Tensor {
+export function reflect(at: Tensor, low: number, high: number): Tensor {
   const span = high - low;
   if (span === 0) return mul(at, 0);
   const away = abs(sub(at, low));

@@ -38,7 +38,7 @@ export * from './conv.ts';
 export * from './einsum.ts';
 export * from './elementwise.ts';
 export * from './gather.ts';
-export * from './grid.ts';
+export { type GridSampleOptions, gridSample } from './grid.ts';
 export * from './linalg.ts';
 export * from './linear.ts';
 export * from './normalise.ts';

@@ -13,6 +13,7 @@ import { quantised } from './quantise.ts';
 import { recurrences } from './recurrent.ts';
 import { reductions } from './reduce.ts';
 import { images } from './resize.ts';
+import { samples } from './sample.ts';
 import { shapes } from './shape.ts';
 import { convolve, windows } from './window.ts';
 
@@ -24,6 +25,7 @@ const plain: Record<string, Importer> = {
   ...gathers,
   ...windows,
   ...images,
+  ...samples,
   ...normalisations,
   ...products,
   ...quantised(convolve),

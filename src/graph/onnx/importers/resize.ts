@@ -202,18 +202,9 @@ function affineGrid(n: NodeReader): Tensor {
   return grid.reshape([theta.dim(0), ...lengths, d]);
 }
 
-/** Resizing and sampling of images. */
+/** Resizing of images. */
 export const images: Record<string, Importer> = {
   Resize: resize,
   Upsample: resize,
   AffineGrid: affineGrid,
-  GridSample: (n) =>
-    ops.gridSample(n.x(0), n.x(1), {
-      mode:
-        n.choice('mode', 'linear', ['linear', 'bilinear', 'nearest'] as const) === 'nearest'
-          ? 'nearest'
-          : 'bilinear',
-      paddingMode: n.choice('padding_mode', 'zeros', ['zeros', 'border', 'reflection'] as const),
-      alignCorners: n.flag('align_corners'),
-    }),
 };
