@@ -136,7 +136,7 @@ export const elementwise: Record<string, Importer> = {
   HardSigmoid: (n) => ops.clip(n.x().mul(n.number('alpha', 0.2)).add(n.number('beta', 0.5)), 0, 1),
   HardSwish: unary(ops.hardSwish),
   Mish: unary(ops.mish),
-  Swish: (n) => n.x().mul(ops.sigmoid(n.x().mul(n.number('alpha', 1)))),
+  Swish: (n) => ops.silu(n.x(), n.number('alpha', 1)),
   ThresholdedRelu: (n) => ops.where(ops.less(n.number('alpha', 1), n.x()), n.x(), 0),
   Shrink: (n) =>
     inWide([n.x()], (x) => {

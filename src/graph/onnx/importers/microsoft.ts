@@ -293,7 +293,7 @@ export const microsoft = (plain: Record<string, Importer>): Record<string, Impor
   Gelu: (n) => ops.gelu(n.x()),
   FastGelu: (n) => ops.gelu(addAll(n.x(), n.maybe(1)), 'tanh'),
   BiasGelu: (n) => ops.gelu(n.x(0).add(n.x(1))),
-  QuickGelu: (n) => n.x().mul(ops.sigmoid(n.x().mul(n.number('alpha', 1.702)))),
+  QuickGelu: (n) => ops.silu(n.x(), n.number('alpha', 1.702)),
   FusedMatMul: (n) => {
     if (n.flag('transBatchA') || n.flag('transBatchB'))
       n.fail('transposes batch axes, which is not supported');
