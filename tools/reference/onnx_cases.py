@@ -52,9 +52,8 @@ def in_scope(case):
     return not NEWER.search(ops) and not OTHER.search(ops) and size <= LARGEST
 
 
-def main():
-    everything = "--all" in sys.argv
-    out = next((a for a in sys.argv[1:] if not a.startswith("-")), DEFAULT)
+def pack(out, cases):
+    """Writes cases whose models, inputs and outputs are serialised."""
     blob = bytearray()
     seen = {}
 
@@ -64,32 +63,36 @@ def main():
             blob.extend(data)
         return seen[data]
 
-    cases = []
-    for case in sorted(collect_testcases(None), key=lambda c: c.name):
-        if not everything and not in_scope(case):
-            continue
-        graph = case.model.graph
-        sets = [
-            {
-                "inputs": [put(serialise(v, i)) for v, i in zip(inputs, graph.input)],
-                "outputs": [put(serialise(v, o)) for v, o in zip(outputs, graph.output)],
-            }
-            for inputs, outputs in case.data_sets
-        ]
-        cases.append(
-            {
-                "name": case.name.removeprefix("test_"),
-                "rtol": case.rtol,
-                "atol": case.atol,
-                "model": put(case.model.SerializeToString()),
-                "sets": sets,
-            }
-        )
-    header = json.dumps(cases, separators=(",", ":")).encode()
-    packed = len(header).to_bytes(4, "little") + header + bytes(blob)
+    packed = [
+        c | {"model": put(c["model"]), "sets": [{k: [put(v) for v in values] for k, values in s.items()} for s in c["sets"]]}
+        for c in cases
+    ]
+    header = json.dumps(packed, separators=(",", ":")).encode()
+    whole = len(header).to_bytes(4, "little") + header + bytes(blob)
     with open(out, "wb") as f:
-        f.write(gzip.compress(packed, 9, mtime=0))
-    print(len(cases), "cases,", len(packed), "bytes")
+        f.write(gzip.compress(whole, 9, mtime=0))
+    print(len(packed), "cases,", len(whole), "bytes")
 
 
-main()
+def node_case(case):
+    graph = case.model.graph
+    sets = [
+        {
+            "inputs": [serialise(v, i) for v, i in zip(inputs, graph.input)],
+            "outputs": [serialise(v, o) for v, o in zip(outputs, graph.output)],
+        }
+        for inputs, outputs in case.data_sets
+    ]
+    name = case.name.removeprefix("test_")
+    return {"name": name, "rtol": case.rtol, "atol": case.atol, "model": case.model.SerializeToString(), "sets": sets}
+
+
+def main():
+    everything = "--all" in sys.argv
+    out = next((a for a in sys.argv[1:] if not a.startswith("-")), DEFAULT)
+    cases = sorted(collect_testcases(None), key=lambda c: c.name)
+    pack(out, [node_case(c) for c in cases if everything or in_scope(c)])
+
+
+if __name__ == "__main__":
+    main()

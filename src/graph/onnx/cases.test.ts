@@ -31,3 +31,11 @@ test('the node cases of the ONNX project', { timeout: 240_000 }, async () => {
   expect([...met].length).toBe(refused.length);
   expect(counts.pass).toBeGreaterThan(1400);
 });
+
+test("com.microsoft's ops, against ONNX Runtime", { timeout: 120_000 }, async () => {
+  const cases = readCases(join(import.meta.dirname, 'testdata/contrib-cases.gz'));
+  const outcomes: [string, unknown][] = [];
+  for (const c of cases) outcomes.push([c.name, await runCase(c)]);
+  expect(outcomes.filter(([, o]) => JSON.stringify(o) !== '{"kind":"pass"}')).toEqual([]);
+  expect(cases.length).toBeGreaterThan(40);
+});
