@@ -58,25 +58,24 @@ export async function measure(b: Benchmark, options: MeasureOptions): Promise<Me
     if (torch) peers.push(torch);
     else process.stderr.write(`PyTorch is left out: ${eager}\n`);
 
+    // The first step warms both up.
     const first = { attune: await attune.step(), torch: await torch?.step() };
-    await attune.results();
-    await torch?.results();
+    for (const peer of peers) {
+      await peer.results();
+      await peer.reset();
+    }
     const times = { attune: [] as number[], torch: [] as number[] };
     const losses = [[first.attune.loss, first.torch?.loss]];
     const end = performance.now() + options.seconds * 1000;
-    for (let round = 0; round <= options.rounds || performance.now() < end; round++) {
+    for (let round = 0; round < options.rounds || performance.now() < end; round++) {
       // Threads of the one may spin for a while before they sleep, at the expense of the other.
       await setTimeout(20);
       const ours = await attune.step();
       await setTimeout(20);
       const theirs = await torch?.step();
       losses.push([ours.loss, theirs?.loss]);
-      // One more round to warm up.
-      if (round === 0) for (const peer of peers) await peer.reset();
-      else {
-        times.attune.push(ours.ms);
-        if (theirs) times.torch.push(theirs.ms);
-      }
+      times.attune.push(ours.ms);
+      if (theirs) times.torch.push(theirs.ms);
     }
     const difference = torch ? await compare(dir, losses as [number, number][]) : null;
     const ours = (await attune.memory()).bytes;

@@ -11,7 +11,7 @@ import {
   sgd,
   splitHeads,
 } from '../../src/nn/index.ts';
-import { TrainStep, type Values } from '../../src/train/index.ts';
+import { type TrainState, TrainStep, type Values } from '../../src/train/index.ts';
 import { freshWeights } from '../benchmark.ts';
 import { noise } from '../data.ts';
 
@@ -82,11 +82,11 @@ export async function startAttune(step: SmallStep, weights: Values): Promise<() 
     build: (s, batch) => ({ loss: crossEntropy(step.model(s, batch.x!), batch.y!) }),
     optimizer: sgd({ lr: RATE }),
   });
-  let state = { params: weights, optimizer: {} };
+  let state: TrainState = { params: weights, optimizer: {} };
   return async () => {
     const progress = { step: 0, epoch: 0, stepsPerEpoch: 1, totalSteps: 1 };
     const next = await train.run(state, { x: step.x, y }, progress);
-    state = next.state as typeof state;
+    state = next.state;
     return next.metrics.loss!;
   };
 }
