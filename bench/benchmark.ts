@@ -1,6 +1,6 @@
 import { grad, input, type Tensor, type WeightSource } from '../src/graph/index.ts';
 import { type Scope, type Transform, type Tree, trace, weightInit } from '../src/nn/index.ts';
-import { TrainStep, type Values } from '../src/train/index.ts';
+import { TrainStep, type Values } from '../src/train/step.ts';
 import { FastRandom } from './data.ts';
 
 /** One comparison: the same step, from the same weights and data, here and in PyTorch. */

@@ -1,98 +1,71 @@
 /**
- * Times small steps in TensorFlow.js and jax-js against Attune, in Node, step by step in turn.
+ * Times small training steps in TensorFlow.js and jax-js against Attune, in Node and in headless Chromium, step by step
+ * in turn.
  *
- *   npm ci --prefix bench/peers-js && npm run bench:js -- [--json] [--write]
+ *   npm ci --prefix bench/peers-js && npm run bench:js -- [--node] [--json] [--write]
  */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { fill, table } from '../report.ts';
-import { CLASSES, labelsOf, RATE, smallSteps, startAttune, weightsOf } from './steps.ts';
+import { inChromium } from './browser.ts';
+import { type Comparison, compare, type Library, type Row } from './compare.ts';
+import { smallSteps } from './steps.ts';
 
-interface Told {
-  step: string;
-  backend: string;
-  weights: object;
-  x: object;
-  y: object;
-  rate: number;
-  wasmPath: string;
-}
-interface Library {
-  start(told: Told): Promise<() => Promise<number>>;
-}
-interface Row {
-  readonly step: string;
-  readonly peer: string;
-  readonly attuneMs: number;
-  /** Null where the peer cannot run the step; `why` says so. */
-  readonly peerMs: number | null;
-  /** peerMs / attuneMs: above 1, Attune is faster. */
-  readonly ratio: number | null;
-  readonly why?: string;
-}
-
-const peers = [
-  { file: 'tensorflow.js', label: 'TensorFlow.js', backend: 'cpu' },
-  { file: 'tensorflow.js', label: 'TensorFlow.js', backend: 'wasm' },
-  { file: 'jax.js', label: 'jax-js', backend: 'wasm' },
-];
-const { values: flags } = parseArgs({ options: { json: { type: 'boolean' }, write: { type: 'boolean' } } });
-const wasmPath = fileURLToPath(new URL('node_modules/@tensorflow/tfjs-backend-wasm/dist/', import.meta.url));
-const median = (xs: readonly number[]) => xs.toSorted((a, b) => a - b)[xs.length >> 1]!;
+const { values: flags } = parseArgs({
+  options: {
+    /** Leaves the browser out. */
+    node: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
+  },
+});
 const ROUNDS = 7;
+const files: Record<string, string> = { 'TensorFlow.js': './tensorflow.js', 'jax-js': './jax.js' };
+const binaries = 'node_modules/@tensorflow/tfjs-backend-wasm/dist/';
+
+const comparisons = smallSteps.flatMap(({ name }): Comparison[] => {
+  const node = { step: name, where: 'Node', device: 'cpu', rounds: ROUNDS } as const;
+  const wasmPath = fileURLToPath(new URL(binaries, import.meta.url));
+  const page = {
+    step: name,
+    where: 'Chromium',
+    rounds: ROUNDS,
+    wasmPath: `/bench/peers-js/${binaries}`,
+  } as const;
+  return [
+    { ...node, wasmPath, label: 'TensorFlow.js', backend: 'cpu' },
+    { ...node, wasmPath, label: 'TensorFlow.js', backend: 'wasm' },
+    { ...node, wasmPath, label: 'jax-js', backend: 'wasm' },
+    ...(['wasm', 'webgpu'] as const).flatMap((device) =>
+      Object.keys(files).map((label) => ({ ...page, label, backend: device, device })),
+    ),
+  ];
+});
 
 const rows: Row[] = [];
-for (const step of smallSteps) {
-  for (const { file, label, backend } of peers) {
-    const weights = await weightsOf(step);
-    const ours = await startAttune(step, weights);
-    const told = { step: step.name, backend, weights, x: step.x, y: labelsOf(step), rate: RATE, wasmPath };
-    const times = { ours: [] as number[], theirs: [] as number[] };
-    let why: string | undefined;
-    try {
-      const library = (await import(`./${file}`)) as Library;
-      const theirs = await library.start(told);
-      for (let round = -2; round < ROUNDS; round++) {
-        const start = performance.now();
-        const a = await ours();
-        const middle = performance.now();
-        const b = await theirs();
-        const end = performance.now();
-        if (!(Math.abs(a - b) <= 1e-3 * Math.abs(a))) {
-          throw new Error(`its loss is ${b} at step ${round + 2}, Attune's ${a}, of ${CLASSES} classes`);
-        }
-        if (round < 0) continue;
-        times.ours.push(middle - start);
-        times.theirs.push(end - middle);
-      }
-    } catch (error) {
-      why = (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
-    }
-    const done = times.theirs.length === ROUNDS;
-    const [attuneMs, peerMs] = [median(times.ours) ?? Number.NaN, done ? median(times.theirs) : null];
-    const row = {
-      step: step.name,
-      peer: `${label} ${backend}`,
-      attuneMs,
-      peerMs,
-      ratio: peerMs && peerMs / attuneMs,
-    };
-    rows.push(why === undefined ? row : { ...row, why });
-    process.stderr.write(
-      `${row.step}, ${row.peer}: ${why ?? `Attune ${attuneMs.toFixed(2)} ms, ${label} ${peerMs!.toFixed(2)} ms, ratio ${row.ratio!.toFixed(1)}`}\n`,
-    );
-  }
+function report(row: Row): void {
+  rows.push(row);
+  const figures = `Attune ${row.attuneMs?.toFixed(1)} ms, peer ${row.peerMs?.toFixed(1)} ms, ratio ${row.ratio?.toFixed(1)}`;
+  process.stderr.write(`${row.step}, ${row.where}, ${row.peer}: ${row.why ?? figures}\n`);
+}
+for (const c of comparisons.filter(({ where }) => where === 'Node')) {
+  report(await compare(c, (await import(files[c.label]!)) as Library));
+}
+if (!flags.node) {
+  await inChromium(
+    comparisons.filter(({ where }) => where === 'Chromium'),
+    report,
+  );
 }
 if (flags.write) {
-  const body = rows.map((r) => [
-    `\`${r.step}\``,
-    r.peer,
-    ...(r.peerMs === null
-      ? ['–', '–', r.why!]
-      : [`${r.attuneMs.toFixed(1)} ms`, `${r.peerMs.toFixed(1)} ms`, `**${r.ratio!.toFixed(1)}**`]),
-  ]);
-  fill('peers', table([['step', 'peer', 'Attune', 'peer’s', 'ratio'], ...body]));
+  const cells = ({ attuneMs, peerMs, ratio, why }: Row) =>
+    ratio === null
+      ? ['–', '–', why!]
+      : [`${attuneMs!.toFixed(1)} ms`, `${peerMs!.toFixed(1)} ms`, `**${ratio.toFixed(1)}**`];
+  const body = rows.map((r) => [`\`${r.step}\``, r.where, r.peer, ...cells(r)]);
+  fill('peers', table([['step', 'in', 'peer', 'Attune', 'peer’s', 'ratio'], ...body]));
   fill('peers-steps', table([['step', 'what'], ...smallSteps.map((s) => [`\`${s.name}\``, s.about])]));
 }
 if (flags.json) process.stdout.write(`${JSON.stringify(rows)}\n`);
+// TensorFlow.js and jax-js keep Node alive.
 process.exit();

@@ -1,4 +1,4 @@
-import { avgPool, type HostTensor, input, relu, type Tensor } from '../../src/graph/index.ts';
+import { avgPool, type Device, type HostTensor, input, relu, type Tensor } from '../../src/graph/index.ts';
 import {
   conv,
   crossEntropy,
@@ -11,7 +11,7 @@ import {
   sgd,
   splitHeads,
 } from '../../src/nn/index.ts';
-import { type TrainState, TrainStep, type Values } from '../../src/train/index.ts';
+import { type TrainState, TrainStep, type Values } from '../../src/train/step.ts';
 import { freshWeights } from '../benchmark.ts';
 import { noise } from '../data.ts';
 
@@ -74,13 +74,18 @@ export const weightsOf = (step: SmallStep): Promise<Values> =>
   freshWeights((s) => step.model(s, input('x', step.x.shape)));
 
 /** Attune's side: a function that takes a step and returns its loss. */
-export async function startAttune(step: SmallStep, weights: Values): Promise<() => Promise<number>> {
+export async function startAttune(
+  step: SmallStep,
+  weights: Values,
+  device: Device,
+): Promise<() => Promise<number>> {
   const y = labelsOf(step);
   const train = await TrainStep.compile({
     source: 'scratch',
     batch: { x: { shape: step.x.shape, dtype: 'float32' }, y: { shape: y.shape, dtype: 'float32' } },
     build: (s, batch) => ({ loss: crossEntropy(step.model(s, batch.x!), batch.y!) }),
     optimizer: sgd({ lr: RATE }),
+    compile: { device },
   });
   let state: TrainState = { params: weights, optimizer: {} };
   return async () => {

@@ -41,6 +41,7 @@ const models = {
 /** A function that takes a step and returns its loss. Values are { shape, data }; `wasmPath` is where its binaries lie. */
 export async function start({ step, backend, weights, x, y, rate, wasmPath }) {
   if (backend === 'wasm') setWasmPaths(wasmPath);
+  if (backend === 'webgpu') await import('@tensorflow/tfjs-backend-webgpu');
   await tf.setBackend(backend);
   await tf.ready();
   const names = Object.keys(weights);
