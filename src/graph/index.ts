@@ -8,7 +8,7 @@ export type { Memory } from './onnx/memory.ts';
 export * from './ops/index.ts';
 export { print } from './print.ts';
 export type { OpName, TensorType } from './rule.ts';
-export { simplify } from './simplify.ts';
+export { simplify } from './simplify/simplify.ts';
 export {
   applyAll,
   constant,

@@ -20,6 +20,8 @@ import { type Feeds, openSession, type Session, type SessionOptions } from './se
 import { openWorkerSession } from './worker/client.ts';
 
 export interface CompileOptions extends SessionOptions {
+  /** Whether the graph is simplified (default true); not to is for comparing. */
+  simplify?: boolean;
   /** What to call the program in error messages. */
   name?: string;
   /**
@@ -149,10 +151,10 @@ export async function compile<Name extends string>(
   outputs: Record<Name, Tensor>,
   options: CompileOptions = {},
 ): Promise<Program<Name>> {
-  const { name = 'program', worker = false, strict = false, ...sessionOptions } = options;
+  const { name = 'program', worker = false, strict = false, simplify, ...sessionOptions } = options;
   const { device = defaultDevice } = options;
   const { model, session, placement } = await openPlaced(
-    () => encodeOnnx(outputs, { device, weights: onNode ? 'external' : 'inline' }),
+    () => encodeOnnx(outputs, { device, weights: onNode ? 'external' : 'inline', simplify }),
     device,
     strict,
     (model, only) => (worker ? openWorkerSession : openSession)(model, { ...sessionOptions, strict: only }),

@@ -11,7 +11,7 @@ import {
 } from '../host.ts';
 import { onnxTypes, rules } from '../ops/index.ts';
 import type { Emitter, OnnxAttr } from '../rule.ts';
-import { simplify } from '../simplify.ts';
+import { simplify } from '../simplify/simplify.ts';
 import { constant, type Node, type Tensor } from '../tensor.ts';
 import { type Device, lower } from './lower.ts';
 import { type Memory, type PlannedNode, peakMemory } from './memory.ts';
@@ -22,6 +22,8 @@ export interface EncodeOptions {
   device?: Device;
   /** How weights are stored: by reference to their files (default), or inside the model. */
   weights?: 'external' | 'inline';
+  /** Whether to simplify the graph first (default true); not to is for comparing. */
+  simplify?: boolean;
   /** Free text kept in the model's metadata_props. */
   metadata?: Record<string, string>;
 }
@@ -51,7 +53,8 @@ export async function encodeOnnx(
   outputs: Record<string, Tensor>,
   options: EncodeOptions = {},
 ): Promise<EncodedModel> {
-  const simple = Object.entries(lower(simplify(outputs), options.device ?? 'cpu'));
+  const traced = options.simplify === false ? outputs : simplify(outputs);
+  const simple = Object.entries(lower(traced, options.device ?? 'cpu'));
   const nodes = nodesOf(simple.map(([, t]) => t));
   const read = new Set([...nodes.flatMap((n) => n.inputs), ...simple.map(([, t]) => t)]);
   const inputs = new Map<string, { name: string; shape: Shape; dtype: DType }>();

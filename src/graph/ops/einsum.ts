@@ -114,12 +114,14 @@ function contract(p: Labelled, q: Labelled, later: ReadonlySet<string>): Labelle
     const i = a.labels.indexOf(l);
     return i >= 0 ? a.x.shape[i]! : b.x.shape[b.labels.indexOf(l)]!;
   };
+  // Without a batch, plain matrices, whose transpositions are flags.
+  const outer = batch.length === 0 ? [] : [batch];
   const product =
     inner.length === 0
       ? mul(
           reshape(arrange(a, batch, rows), [-1, sizeOf(rows.map(lengthOf)), 1]),
           reshape(arrange(b, batch, columns), [-1, 1, sizeOf(columns.map(lengthOf))]),
         )
-      : matmul(arrange(a, batch, rows, inner), arrange(b, batch, columns, inner), { transB: true });
+      : matmul(arrange(a, ...outer, rows, inner), arrange(b, ...outer, columns, inner), { transB: true });
   return { x: reshape(product, labels.map(lengthOf)), labels };
 }
