@@ -97,6 +97,14 @@ const cases: { [N in OpName]: () => Tensor[] } = {
   stopGradient: () => unary('stopGradient'),
   checkpoint: () => at('checkpoint', [x.square(), x], { results: 1 }),
   alias: () => at('alias', [x, y], {}),
+  onnx: () =>
+    at('onnx', [x], {
+      type: 'HardSigmoid',
+      domain: '',
+      attrs: {},
+      outputs: [x],
+      place: 'the node of a model',
+    }),
   sum: () => [x.sum(1), n.sum(0), ids.sum(1)],
   mean: () => [x.mean([0, 1])],
   max: () => [x.max(1), n.max(0)],
