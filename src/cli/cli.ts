@@ -8,6 +8,7 @@ import { methodsCommand } from './methods.ts';
 import { modelsCommand } from './models.ts';
 import { predictCommand } from './predict.ts';
 import { pretrainCommand } from './pretrain.ts';
+import { reproduceCommand } from './reproduce.ts';
 import { tuneCommand } from './tune.ts';
 
 async function programOf(argv: readonly string[], io: Io): Promise<Command> {
@@ -20,6 +21,7 @@ async function programOf(argv: readonly string[], io: Io): Promise<Command> {
     evalCommand(io),
     predictCommand(io),
     exportCommand(io),
+    reproduceCommand(io),
     pretrainCommand(io),
     methodsCommand(io),
     modelsCommand(io),

@@ -1,4 +1,4 @@
-import type { RunEvent } from '../methods/index.ts';
+import type { RunEvent, StudyEvent } from '../methods/index.ts';
 import type { TrainEvent } from '../train/index.ts';
 import { type Io, percent } from './io.ts';
 
@@ -48,6 +48,15 @@ export class Progress {
     else if (event.type === 'run') this.say(`run folder ${event.dir} (seed ${event.seed})`);
     else if (event.type === 'zero-shot') this.say(`  zero-shot ${percent(event.accuracy)}`);
     else this.train(event.event);
+  };
+
+  /** Of several processes at once, only whole trials make sense on one line. */
+  study = (event: StudyEvent): void => {
+    if (event.type === 'progress') this.run(event);
+    if (event.type !== 'trial' || event.reused) return;
+    const { label, data, shots, seed } = event.trial;
+    const details = `, ${label} on ${data}, ${shots} shots, seed ${seed}`;
+    this.update('trial', event.done, event.total, undefined, details);
   };
 
   train = (event: TrainEvent): void => {

@@ -21,6 +21,8 @@ export interface Example {
 export interface Dataset {
   /** What to call it in reports. */
   readonly name: string;
+  /** Differs whenever an image of the same id may look different; without it nothing is kept between processes. */
+  readonly version?: string;
   /** Class names as they go into prompts: words with spaces. */
   readonly classes: readonly string[];
   /** The names as the source spells them (folders, labels), where they differ from `classes`. */

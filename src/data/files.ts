@@ -1,6 +1,7 @@
 /** From a list of labelled image files to checked, split data: what folders and manifests have in common. */
 import { createHash } from 'node:crypto';
 import { open, readFile, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { Random } from '../runtime/random.ts';
 import type { Dataset, Example } from './dataset.ts';
 import { type DecodeOptions, decodeImage, sniffImage } from './decode.ts';
@@ -154,10 +155,12 @@ export async function assemble(
     }
   }
 
+  const version = await versionOf(good);
   const splitOf = divide(good, sources, options, (f) => identical.get(f.id) ?? f.id);
   const position = new Map(sources.map((s, i) => [s, i]));
   const part = (split: SplitName): Dataset => ({
     name,
+    version,
     classes,
     sourceClasses: sources,
     examples: good
@@ -193,6 +196,15 @@ export async function assemble(
     split: given.length ? `${given.join(', ')} of the source` : `seeded, seed ${options.seed ?? 1}`,
     warnings,
   };
+}
+
+/** A digest of where the files lie, how long they are and when they were last changed. */
+async function versionOf(files: readonly LabelledFile[]): Promise<string> {
+  const lines = await mapParallel(files, async ({ path, id }) => {
+    const { size, mtimeMs } = await stat(path);
+    return JSON.stringify([id, resolve(path), size, mtimeMs]);
+  });
+  return createHash('sha256').update(lines.join('\n')).digest('hex').slice(0, 16);
 }
 
 /** Groups of byte-identical files. Only files of equal length are read. */

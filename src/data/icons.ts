@@ -408,6 +408,7 @@ async function openCorpus(
  * @throws where the package `@iconify/json` is missing, the cache folder cannot be written, or the split is empty.
  */
 export async function icons({ split, task = 'common', domains, onProgress }: IconOptions): Promise<Dataset> {
+  const { version } = await openSource();
   const { meta, pixels } = await openCorpus(split === 'pretrain' ? 'pretrain' : task, onProgress);
   const examples = meta.ids.flatMap((id, i) => {
     const domain = meta.domains[i]!;
@@ -416,7 +417,12 @@ export async function icons({ split, task = 'common', domains, onProgress }: Ico
   });
   if (!examples.length)
     throw new Error(`no icons of the styles ${domains?.join(', ')} in the split '${split}'`);
-  return { name: task === 'common' ? 'icons' : 'icons-unseen', classes: meta.classes, examples };
+  return {
+    name: task === 'common' ? 'icons' : 'icons-unseen',
+    version: `${version} v${renderVersion}`,
+    classes: meta.classes,
+    examples,
+  };
 }
 
 /** What the icon data is made of: counts for every split, families, sets with authors and licences. Renders all of it. */

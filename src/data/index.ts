@@ -28,6 +28,7 @@ export {
 export { type DecodeOptions, decodeImage, type ImageFormat, sniffImage } from './decode.ts';
 export type { DataSplits, FileOptions } from './files.ts';
 export { imageFolder } from './folder.ts';
+export { cacheFolder } from './icons/pack.ts';
 export {
   commonNames,
   type IconDomain,

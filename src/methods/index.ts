@@ -1,18 +1,30 @@
 /** The published methods by name, and what runs them: tuning, evaluation, prediction, export. */
 export { findMethod, methods } from './list.ts';
 export { defineMethod, type Method, type MethodKind } from './method.ts';
+export type { Chart, Claim, Finding, Lab, Reproduction } from './reproduction.ts';
+export { findReproduction, reproductions } from './reproductions.ts';
+export { type Protocol, protocols } from './study/protocols.ts';
+export {
+  type MethodChoice,
+  type StudyEvent,
+  type StudyOptions,
+  type StudySettings,
+  type StudyTrial,
+  study,
+} from './study/study.ts';
+export { type Figure, figure } from './study/summary.ts';
+export type { TestScore, TrialResult, TrialSettings } from './study/trial.ts';
 export { evaluate, ontoClasses, predict } from './vlm/evaluate.ts';
 export { type ExportDescription, exportClassifier } from './vlm/export.ts';
 export { ImageFeatures } from './vlm/features.ts';
+export { InterruptedError, version } from './vlm/fit.ts';
 export {
-  InterruptedError,
   type RunEvent,
   type RunResult,
   type RunSettings,
   readSettings,
   type TuneOptions,
   tune,
-  version,
 } from './vlm/run.ts';
 export { openRun, type SavedRun } from './vlm/saved.ts';
 export type { Adapter, Classifier, TuneTask, Tuning } from './vlm/task.ts';

@@ -14,6 +14,8 @@ export interface Method<Options extends z.ZodObject = z.ZodObject> {
   readonly kind: MethodKind;
   /** Drives the command line's flags and the documentation's table; every option has a default and a description. */
   readonly options: Options;
+  /** The options it takes for tests on class names that were not trained on, where its defaults cannot. */
+  readonly acrossClasses?: Partial<z.input<Options>>;
   /** Trains (or only prepares) an adapter; the generator yields progress. */
   fit(task: TuneTask, options: z.output<Options>): Tuning;
   /** Restores an adapter from its saved tensors. */

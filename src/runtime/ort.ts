@@ -9,6 +9,9 @@ export const onNode = typeof process !== 'undefined' && Boolean(process.versions
 /** What is there without asking for more. */
 export const defaultDevice: Device = onNode ? 'cpu' : 'wasm';
 
+/** `ATTUNE_THREADS`, for processes that share a machine. */
+export const defaultThreads = (onNode && Number(process.env.ATTUNE_THREADS)) || undefined;
+
 const SHARED = Symbol.for('onnxruntime');
 type Build = 'default' | 'webgpu' | 'jspi';
 const loading = new Map<Build, Promise<typeof Ort>>();

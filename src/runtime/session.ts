@@ -6,7 +6,7 @@ import {
   sizeOf,
   type TypedArray,
 } from '../graph/index.ts';
-import { defaultDevice, loadOrt, type Ort, onNode } from './ort.ts';
+import { defaultDevice, defaultThreads, loadOrt, type Ort, onNode } from './ort.ts';
 
 /** Named values that a run takes. */
 export type Feeds = Record<string, HostTensor>;
@@ -21,7 +21,7 @@ export interface SessionOptions {
    * `webgpu` besides). docs/devices.md says what each needs.
    */
   device?: Device;
-  /** Threads of one operator; ONNX Runtime's choice (the physical cores) by default. */
+  /** Threads of one operator; default `ATTUNE_THREADS`, else ONNX Runtime's choice (the physical cores). */
   threads?: number;
   /** An error that names them where nodes would leave the device, instead of a warning (default false). */
   strict?: boolean;
@@ -41,7 +41,7 @@ const SILENT = 4;
 /** Loads an ONNX model in this thread. Weight locations are absolute paths. */
 export async function openSession(
   { bytes, outputs }: Model,
-  { device = defaultDevice, threads, strict }: SessionOptions,
+  { device = defaultDevice, threads = defaultThreads, strict }: SessionOptions,
 ): Promise<Session> {
   requireDevice(device);
   const ort = await loadOrt(device);

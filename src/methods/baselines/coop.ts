@@ -43,5 +43,6 @@ export const coop = definePromptMethod({
   summary: "learns a few soft tokens in place of the prompt's words (context optimization)",
   paper: 'Zhou et al., IJCV 2022, arXiv 2109.01134',
   options,
+  acrossClasses: { unified: true },
   prompting: coopPrompting,
 });

@@ -12,6 +12,8 @@ export interface FeatureOptions {
   readonly signal?: AbortSignal;
 }
 
+const keyOf = ({ name, version = '' }: Dataset, id: string): string => `${name}\n${version}\n${id}`;
+
 /** Runs a vision tower over data sets, in batches of one fixed size. */
 export class ImageFeatures {
   private readonly known = new Map<string, Float32Array>();
@@ -28,24 +30,33 @@ export class ImageFeatures {
   /** Features [N, D] of all images, not normalised. Each image is computed once, by its id. */
   async of(data: Dataset): Promise<HostTensor<'float32'>> {
     const { onProgress, signal } = this.options;
-    const key = (e: Example) => `${data.name}\n${e.id}`;
-    const missing = data.examples.filter((e) => !this.known.has(key(e)));
+    const missing = this.missing(data);
     const batch = Math.min(this.options.batch ?? 64, Math.max(1, missing.length));
     for (let i = 0; i < missing.length; i += batch) {
       signal?.throwIfAborted();
       const part = missing.slice(i, i + batch);
       const rows = await this.run(part, batch);
       part.forEach((e, j) => {
-        this.known.set(key(e), rows[j]!);
+        this.known.set(keyOf(data, e.id), rows[j]!);
       });
       onProgress?.(Math.min(i + batch, missing.length), missing.length);
     }
     const width = this.model.config.projection;
     const out = new Float32Array(data.examples.length * width);
     data.examples.forEach((e, i) => {
-      out.set(this.known.get(key(e))!, i * width);
+      out.set(this.known.get(keyOf(data, e.id))!, i * width);
     });
     return { dtype: 'float32', shape: [data.examples.length, width], data: out };
+  }
+
+  /** The images whose features are not known yet. */
+  missing(data: Dataset): Example[] {
+    return data.examples.filter((e) => !this.known.has(keyOf(data, e.id)));
+  }
+
+  /** Takes over a feature [D] that was computed before. */
+  remember(data: Dataset, id: string, feature: Float32Array): void {
+    this.known.set(keyOf(data, id), feature);
   }
 
   private batchSize = 0;

@@ -91,7 +91,7 @@ export async function* fitPrompts(task: TuneTask, method: PromptMethod, o: Train
 export const definePromptMethod = <O extends z.ZodObject & z.ZodType<TrainingOptions>>({
   prompting,
   ...about
-}: Pick<Method<O>, 'name' | 'summary' | 'paper' | 'options'> & {
+}: Pick<Method<O>, 'name' | 'summary' | 'paper' | 'options' | 'acrossClasses'> & {
   prompting(options: z.output<O>): PromptMethod;
 }): Method<O> =>
   defineMethod<O>({

@@ -1,6 +1,4 @@
-import { createHash } from 'node:crypto';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { basename, extname, join, resolve } from 'node:path';
 import {
   builtInData,
@@ -11,14 +9,7 @@ import {
   openData,
   templateFor,
 } from '../../data/index.ts';
-import {
-  type ClipModel,
-  type JsonObject,
-  loadClip,
-  readJson,
-  saveAdapter,
-  writeAtomic,
-} from '../../hub/index.ts';
+import { type JsonObject, loadClip, readJson, saveAdapter, writeAtomic } from '../../hub/index.ts';
 import type { TrainEvent } from '../../train/index.ts';
 import { zeroShot } from '../baselines/zero-shot.ts';
 import { findMethod } from '../list.ts';
@@ -26,10 +17,9 @@ import { evaluate } from './evaluate.ts';
 import { EventQueue } from './events.ts';
 import { exportClassifier } from './export.ts';
 import { ImageFeatures } from './features.ts';
+import { adapterConfig, type Base, fitAdapter, InterruptedError, version } from './fit.ts';
 import { weightsDigest } from './saved.ts';
 import type { Adapter } from './task.ts';
-
-export const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
 
 /** All that decides the result of a run. */
 export interface RunSettings {
@@ -80,9 +70,6 @@ export type RunEvent =
   | { readonly type: 'run'; readonly dir: string; readonly seed: number }
   | { readonly type: 'zero-shot'; readonly accuracy: number }
   | { readonly type: 'train'; readonly event: TrainEvent };
-
-/** The run was stopped by its signal; what it had is kept. */
-export class InterruptedError extends Error {}
 
 const runFile = 'run.json';
 const resultFile = 'result.json';
@@ -234,12 +221,9 @@ async function finishedRun(dir: string): Promise<RunResult | undefined> {
 }
 
 /** What the runs of several seeds share. */
-interface Bench {
-  readonly model: ClipModel;
-  readonly digest: string;
+interface Bench extends Base {
   readonly data: DataSplits;
   readonly template: string;
-  readonly features: ImageFeatures;
   readonly events: EventQueue<RunEvent>;
   readonly warnings: readonly string[];
   zeroShot?: number;
@@ -296,12 +280,8 @@ async function* run(
 ): AsyncGenerator<RunEvent, RunResult> {
   const { model, data, template, features, events } = bench;
   const method = findMethod(settings.method);
-  const options = method.options.parse(settings.options);
+  const { options } = settings;
   const { classes } = train;
-  for (const file of await readdir(dir)) {
-    // Left by a process that was killed while it wrote.
-    if (/\.[0-9a-f]{8}\.tmp$/.test(file)) await rm(join(dir, file), { force: true });
-  }
   const test = async (adapter: Adapter) => {
     const classifier = await adapter.classifier(model, classes, template);
     const { accuracy } = await evaluate(model, classifier, data.test, features, { signal });
@@ -319,27 +299,9 @@ async function* run(
     type: 'stage',
     text: `${method.name} on ${train.examples.length} images of ${classes.length} classes`,
   };
-  const images = [train, val].map((set) => set.examples.map((e) => [e.id, e.label]));
-  const fingerprint = JSON.stringify({
-    method: method.name,
-    options,
-    shots: settings.shots,
-    seed: settings.seed,
-    template,
-    classes,
-    images: createHash('sha256').update(JSON.stringify(images)).digest('hex'),
-    base: bench.digest,
-    config: model.config,
-  });
-  const { seed } = settings;
-  const fit = method.fit(
-    { model, train, val, template, seed, fingerprint, features, dir, resume, signal },
-    options,
-  );
-  let next = yield* events.during(fit.next());
-  for (; !next.done; next = yield* events.during(fit.next())) yield { type: 'train', event: next.value };
-  const { adapter, stopped } = next.value;
-  if (stopped === 'interrupted') throw new InterruptedError();
+  const { shots, seed } = settings;
+  const fit = { method: method.name, options, shots, seed, template, train, val, dir, resume, signal };
+  const adapter = yield* fitAdapter(bench, fit, events);
 
   yield { type: 'stage', text: `tuned accuracy on ${data.test.examples.length} images` };
   const { classifier, accuracy } = yield* events.during(test(adapter));
@@ -361,16 +323,7 @@ async function* run(
   };
   yield { type: 'stage', text: 'adapter and ONNX classifier' };
   const config = {
-    attune: version,
-    method: method.name,
-    options: options as JsonObject,
-    base_model_name_or_path: settings.model,
-    base_model_sha256: bench.digest,
-    classes,
-    template,
-    data: settings.data,
-    shots: settings.shots,
-    seed: settings.seed,
+    ...adapterConfig(settings.model, bench, settings.data, fit),
     results: { zeroShot: result.zeroShot, tuned: result.tuned, trainableParameters: adapter.parameters },
   };
   await saveAdapter(dir, { config, tensors: adapter.tensors });

@@ -1,0 +1,18 @@
+import { didYouMean } from '../graph/nearest.ts';
+import type { Reproduction } from './reproduction.ts';
+
+/** Every system whose claims can be measured, loaded when asked for. */
+export const reproductions: Readonly<Record<string, () => Promise<Reproduction>>> = {
+  coop: async () => (await import('./baselines/coop.reproduce.ts')).coopClaims,
+};
+
+/** The claims of that system; otherwise an error that suggests one. */
+export function findReproduction(slug: string, list = reproductions): Promise<Reproduction> {
+  const names = Object.keys(list);
+  if (!Object.hasOwn(list, slug)) {
+    throw new Error(
+      `There are no claims of "${slug}"${didYouMean(slug, names)}; there are ${names.join(', ')}`,
+    );
+  }
+  return list[slug]!();
+}
