@@ -3,7 +3,7 @@ import { chromium } from 'playwright-core';
 import { createServer } from 'vite';
 import type { Comparison, Row } from './compare.ts';
 
-const root = fileURLToPath(new URL('../../', import.meta.url));
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 /** Runs comparisons in headless Chromium (`$CHROMIUM`, else /usr/bin/chromium), each in a page of its own. */
 export async function inChromium(
@@ -11,17 +11,27 @@ export async function inChromium(
   report: (row: Row) => void,
 ): Promise<void> {
   const server = await createServer({
-    root,
+    root: here('.'),
     configFile: false,
     logLevel: 'error',
     server: {
+      fs: { allow: [here('../../')] },
       // Without these no page has threads.
       headers: {
         'Cross-Origin-Opener-Policy': 'same-origin',
         'Cross-Origin-Embedder-Policy': 'require-corp',
       },
     },
-    optimizeDeps: { exclude: ['onnxruntime-web'], include: [] },
+    optimizeDeps: {
+      // Bundled beforehand: what Vite finds later reloads the page.
+      include: [
+        '@jax-js/jax',
+        '@tensorflow/tfjs',
+        '@tensorflow/tfjs-backend-wasm',
+        '@tensorflow/tfjs-backend-webgpu',
+      ],
+      exclude: ['onnxruntime-web'],
+    },
   });
   await server.listen();
   const browser = await chromium.launch({
@@ -31,7 +41,7 @@ export async function inChromium(
   try {
     for (const c of comparisons) {
       const page = await browser.newPage();
-      await page.goto(`${server.resolvedUrls!.local[0]}bench/peers-js/page.html`);
+      await page.goto(`${server.resolvedUrls!.local[0]}page.html`);
       await page.waitForFunction('globalThis.compare');
       report((await page.evaluate(`compare(${JSON.stringify(c)})`)) as Row);
       await page.close();

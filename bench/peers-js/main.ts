@@ -30,7 +30,7 @@ const comparisons = smallSteps.flatMap(({ name }): Comparison[] => {
     step: name,
     where: 'Chromium',
     rounds: ROUNDS,
-    wasmPath: `/bench/peers-js/${binaries}`,
+    wasmPath: `/${binaries}`,
   } as const;
   return [
     { ...node, wasmPath, label: 'TensorFlow.js', backend: 'cpu' },
