@@ -191,6 +191,28 @@ test('what decides shapes must be known, and the error names it', async () => {
   expect(() => model.call({ ...given, z: given.x })).toThrow('no input "z"; inputs are x, k');
 });
 
+test('nodes may stand in any order, but not in a circle', async () => {
+  const nodes: Parameters<typeof modelOf>[0] = [
+    ['Neg', ['b'], ['y']],
+    ['Exp', ['a'], ['b']],
+    ['Abs', ['x'], ['a']],
+  ];
+  const model = await importOnnx(modelOf(nodes, [['x', [2]]], 'y'));
+  const out = await values(model.call({ x: input('x', [2]) }), { x: f32([0, -1]) });
+  expect(out.y!.map((v) => v.toFixed(3))).toEqual(['-1.000', '-2.718']);
+  const circle = await importOnnx(
+    modelOf(
+      [
+        ['Neg', ['y'], ['b']],
+        ['Exp', ['b'], ['y']],
+      ],
+      [],
+      'y',
+    ),
+  );
+  expect(() => circle.call({})).toThrow('importOnnx: nothing computes');
+});
+
 test('all unsupported ops are named at once, and bytes that are no model are refused', async () => {
   const bytes = modelOf(
     [

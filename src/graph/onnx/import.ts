@@ -193,16 +193,18 @@ class Build {
     opsets: ReadonlyMap<string, number>,
     graph?: OnnxGraph,
   ): void {
-    const around = {
-      opset: opsets.get('') ?? 1,
-      weightValue: (name: string) => {
-        const w = graph?.initializers.get(name);
-        return w && this.values.get(w);
-      },
-      run: (inner: OnnxGraph, inputs: readonly Value[]) => this.graph(inner, inputs, lookUp),
+    const open = new Set(nodes);
+    // Some tools append nodes that earlier ones read: what a name lacks is computed first.
+    const find: Lookup = (name) => {
+      const known = lookUp(name);
+      if (known !== undefined) return known;
+      const maker = open.size > 0 ? nodes.find((n) => open.has(n) && n.outputs.includes(name)) : undefined;
+      if (maker) make(maker);
+      return lookUp(name);
     };
-    for (const node of nodes) {
-      const operands = node.inputs.map((name) => (name ? required(lookUp, name) : undefined));
+    const make = (node: OnnxNode): void => {
+      open.delete(node);
+      const operands = node.inputs.map((name) => (name ? required(find, name) : undefined));
       const local = this.model.functions.get(`${node.domain}:${node.type}`);
       let made: readonly (Value | undefined)[];
       if (local) made = this.call(local, node, operands);
@@ -215,7 +217,16 @@ class Build {
         const value = made[i];
         if (name && value !== undefined) names.set(name, value instanceof Tensor ? folded(value) : value);
       });
-    }
+    };
+    const around = {
+      opset: opsets.get('') ?? 1,
+      weightValue: (name: string) => {
+        const w = graph?.initializers.get(name);
+        return w && this.values.get(w);
+      },
+      run: (inner: OnnxGraph, inputs: readonly Value[]) => this.graph(inner, inputs, find),
+    };
+    for (const node of nodes) if (open.has(node)) make(node);
   }
 
   /** A function that the model brings along. */
