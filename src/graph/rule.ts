@@ -80,7 +80,7 @@ export interface OpAttrs {
   // indexing
   gather: { axis: number };
   gatherElements: { axis: number };
-  scatter: { axis: number; reduction: 'none' | 'add' };
+  scatter: { axis: number; reduction: 'none' | 'add' | 'max' | 'min' };
   // ops of imported models that have no rule of their own
   onnx: Foreign;
 }

@@ -4,14 +4,19 @@ import { testGolden } from '../graph/testing/golden.ts';
 import {
   binaryCrossEntropy,
   causalMask,
+  cosineEmbedding,
   crossEntropy,
   dotProductAttention,
+  huber,
   klDivergence,
+  nll,
   smoothL1,
+  triplet,
 } from './index.ts';
 
 const target = constant(i64([0, -100, 2, 2]));
 const weights = constant(f32([0.5, 1, 2, 1, 0.3]));
+const seen = constant(f32([1, 0, 0, 0], [1, 2, 2]));
 const mask = constant({ dtype: 'bool', shape: [1, 4], data: Uint8Array.of(1, 0, 1, 1) });
 
 const functions: Record<string, (...xs: Tensor[]) => Tensor> = {
@@ -24,6 +29,13 @@ const functions: Record<string, (...xs: Tensor[]) => Tensor> = {
   binaryCrossEntropy: (x, t) => binaryCrossEntropy(x!, t!),
   'binaryCrossEntropy positive': (x, t) =>
     binaryCrossEntropy(x!, t!, { positiveWeight: weights.slice(0, 0, 4) }),
+  'crossEntropy impossible class': (x) => crossEntropy(x!, constant(i64([0, 1]))),
+  nll: (x) => nll(logSoftmax(x!), target),
+  huber: (a, b) => huber(a!, b!, 0.5),
+  cosineEmbedding: (a, b) => cosineEmbedding(a!, b!, constant(f32([1, -1, -1])), 0.1, 'sum'),
+  triplet: (a, b, c) => triplet(a!, b!, c!),
+  'attention, nowhere to look': (q, k, v) =>
+    dotProductAttention(q!, k!, v!, q!.slice(2, 0, 2).mul(0).add(seen).cast('bool')),
   smoothL1: (a, b) => smoothL1(a!, b!, 0.5),
   'attention bias': (q, k, v, bias) => dotProductAttention(q!, k!, v!, bias),
   'attention mask': (q, k, v) => dotProductAttention(q!, k!, v!, mask),

@@ -63,16 +63,18 @@ export const embedding = (
 /** The lowest float32. */
 const LOWEST = -3.4028234663852886e38;
 
-/** Additive mask [length, length]: 0 where a position may look, the lowest float32 where it may not. */
-export function causalMask(length: number): Tensor {
-  const data = new Float32Array(length * length);
-  for (let i = 0; i < length; i++) data.fill(LOWEST, i * length + i + 1, (i + 1) * length);
-  return constant({ dtype: 'float32', shape: [length, length], data });
+/** Additive mask [length, keys]: 0 where a position may look, the lowest float32 where it may not. */
+export function causalMask(length: number, keys = length): Tensor {
+  const data = new Float32Array(length * keys);
+  for (let i = 0; i < length; i++)
+    data.fill(LOWEST, Math.min(i * keys + i + 1, (i + 1) * keys), (i + 1) * keys);
+  return constant({ dtype: 'float32', shape: [length, keys], data });
 }
 
 /**
  * Scaled dot-product attention. `q`, `k`, `v` are [B, heads, T, d]; `mask` broadcasts to [B, heads, Tq, Tk]: numbers
- * are added to the scores (biases, or very low where a position may not look), a bool mask says where it may look.
+ * are added to the scores (biases, or very low where a position may not look), a bool mask says where it may look; a
+ * query that may look nowhere gets zeros, as in PyTorch. `dropout` multiplies the probabilities: a mask that is fed.
  */
 export function dotProductAttention(
   q: Tensor,
@@ -80,10 +82,15 @@ export function dotProductAttention(
   v: Tensor,
   mask?: Tensor,
   scale = 1 / Math.sqrt(q.dim(-1)),
+  dropout?: Tensor,
 ): Tensor {
   const scores = q.matmul(k, { transB: true, alpha: scale });
   const masked = !mask ? scores : mask.dtype === 'bool' ? g.where(mask, scores, LOWEST) : scores.add(mask);
-  return g.softmax(masked).matmul(v);
+  const probabilities = g.softmax(masked);
+  const y = (dropout ? probabilities.mul(dropout) : probabilities).matmul(v);
+  return mask?.dtype === 'bool' && mask.node.op !== 'constant'
+    ? y.mul(g.any(mask, -1, true).cast(y.dtype))
+    : y;
 }
 
 /** [B, T, heads·d] → [B, heads, T, d] */
@@ -94,7 +101,6 @@ export const joinHeads = (x: Tensor): Tensor =>
   x.transpose([0, 2, 1, 3]).reshape([x.dim(0), x.dim(2), x.dim(1) * x.dim(3)]);
 
 const tanhGelu = (x: Tensor) => g.gelu(x, 'tanh');
-const relu6 = (x: Tensor) => g.clip(x, 0, 6);
 
 /** Activations under the names of Hugging Face configurations (`hidden_act`). */
 export const activations = {
@@ -112,7 +118,7 @@ export const activations = {
   mish: g.mish,
   relu: g.relu,
   relu2: (x: Tensor) => g.relu(x).square(),
-  relu6,
+  relu6: g.relu6,
   leaky_relu: (x: Tensor) => g.leakyRelu(x),
   hardswish: g.hardSwish,
   sigmoid: g.sigmoid,

@@ -109,7 +109,7 @@ async function optimise(transform: Transform): Promise<number[][][]> {
 }
 
 describe('optimizers equal torch.optim over six steps', () => {
-  const { sgd, adam, adamw } = nn;
+  const { sgd, adam, adamw, nadam, radam, adamax, rmsprop, adagrad, adadelta, adafactor } = nn;
   const cases: Record<string, Transform> = {
     sgd: sgd({ lr: 0.1 }),
     'sgd momentum': sgd({ lr: 0.1, momentum: 0.9 }),
@@ -125,6 +125,28 @@ describe('optimizers equal torch.optim over six steps', () => {
       w: adamw({ lr: 0.05, weightDecay: 0.3 }),
       '*': adamw({ lr: 0.2, weightDecay: 0 }),
     }),
+    'sgd maximize': sgd({ lr: 0.001, momentum: 0.9, weightDecay: 0.1, maximize: true }),
+    'adamw amsgrad': adamw({ lr: 0.05, amsgrad: true, beta2: 0.5, maximize: true }),
+    'adam amsgrad': adam({ lr: 0.05, amsgrad: true, beta2: 0.5 }),
+    nadam: nadam({ lr: 0.05, weightDecay: 0.1 }),
+    radam: radam({ lr: 0.05, beta2: 0.99 }),
+    'radam early': radam({ lr: 0.05, beta1: 0.8, beta2: 0.7, weightDecay: 0.1 }),
+    adamax: adamax({ lr: 0.05, weightDecay: 0.1 }),
+    rmsprop: rmsprop({ lr: 0.05 }),
+    'rmsprop centered': rmsprop({
+      lr: 0.01,
+      alpha: 0.8,
+      eps: 1e-6,
+      momentum: 0.7,
+      centered: true,
+      weightDecay: 0.1,
+    }),
+    adagrad: adagrad({ lr: 0.1, lrDecay: 0.1, initial: 0.2, weightDecay: 0.1 }),
+    adadelta: adadelta({ lr: 1, rho: 0.8, weightDecay: 0.1 }),
+    adafactor: adafactor(),
+    'adafactor fixed': adafactor({ lr: 0.05, scaleParameter: false, beta1: 0.9, weightDecay: 0.1 }),
+    'adafactor warm': adafactor({ warmupInit: true, clipThreshold: 0.5 }),
+    accumulated: nn.accumulate(2, adamw({ lr: 0.05 })),
     'sgd cosine': sgd({ lr: nn.cosine(0.1), momentum: 0.9 }),
   };
   test('every case is covered', () => {
@@ -263,7 +285,7 @@ describe('losses equal torch.nn.functional', () => {
     const loss = nn.crossEntropy(x.reshape([2, 2, 5]), narrow);
     expectClose((await evaluate({ loss }, feeds)).loss!.data, cases['hard 0']!.loss, 1e-6);
     expect(() => nn.crossEntropy(x, constant(i64([0, 1])))).toThrow(
-      'crossEntropy: targets [2] do not fit logits [4,5]',
+      'crossEntropy: targets do not fit logits (got int64[2] and float32[4, 5])',
     );
   });
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from transformers.optimization import Adafactor
 
 warnings.filterwarnings("ignore")
 HERE = Path(__file__).resolve().parents[2] / "src/nn/testdata"
@@ -47,6 +48,27 @@ def optimizers():
         "adamw groups": lambda ps: torch.optim.AdamW(
             [dict(params=ps[:1], lr=0.05, weight_decay=0.3), dict(params=ps[1:], lr=0.2, weight_decay=0.0)]
         ),
+        "sgd maximize": lambda ps: torch.optim.SGD(ps, lr=0.001, momentum=0.9, weight_decay=0.1, maximize=True),
+        "adamw amsgrad": lambda ps: torch.optim.AdamW(ps, lr=0.05, amsgrad=True, betas=(0.9, 0.5), maximize=True),
+        "adam amsgrad": lambda ps: torch.optim.Adam(ps, lr=0.05, amsgrad=True, betas=(0.9, 0.5)),
+        "nadam": lambda ps: torch.optim.NAdam(ps, lr=0.05, weight_decay=0.1),
+        "radam": lambda ps: torch.optim.RAdam(ps, lr=0.05, betas=(0.9, 0.99)),
+        "radam early": lambda ps: torch.optim.RAdam(ps, lr=0.05, betas=(0.8, 0.7), weight_decay=0.1),
+        "adamax": lambda ps: torch.optim.Adamax(ps, lr=0.05, weight_decay=0.1),
+        "rmsprop": lambda ps: torch.optim.RMSprop(ps, lr=0.05),
+        "rmsprop centered": lambda ps: torch.optim.RMSprop(
+            ps, lr=0.01, alpha=0.8, eps=1e-6, momentum=0.7, centered=True, weight_decay=0.1
+        ),
+        "adagrad": lambda ps: torch.optim.Adagrad(
+            ps, lr=0.1, lr_decay=0.1, initial_accumulator_value=0.2, weight_decay=0.1
+        ),
+        "adadelta": lambda ps: torch.optim.Adadelta(ps, lr=1.0, rho=0.8, weight_decay=0.1),
+        "adafactor": lambda ps: Adafactor(ps),
+        "adafactor fixed": lambda ps: Adafactor(
+            ps, lr=0.05, relative_step=False, scale_parameter=False, beta1=0.9, weight_decay=0.1
+        ),
+        "adafactor warm": lambda ps: Adafactor(ps, warmup_init=True, clip_threshold=0.5),
+        "accumulated": lambda ps: torch.optim.AdamW(ps, lr=0.05),
         "sgd cosine": lambda ps: torch.optim.SGD(ps, lr=0.1, momentum=0.9),
     }
     out = {}
@@ -58,10 +80,14 @@ def optimizers():
             scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
         track = []
         for t in range(STEPS):
-            optimizer.zero_grad()
+            if name != "accumulated" or t % 2 == 0:
+                optimizer.zero_grad()
             # Small weights make the first losses flat and the later ones steep: clipping takes hold on some only.
             loss = ((x[t] @ w + b - y[t]) ** 2).mean() * (t + 1) / 3
-            loss.backward()
+            (loss / 2 if name == "accumulated" else loss).backward()
+            if name == "accumulated" and t % 2 == 0:
+                track.append([numbers(w), numbers(b)])
+                continue
             if "clipped" in name:
                 nn.utils.clip_grad_norm_([w, b], 1.0)
             optimizer.step()

@@ -18,7 +18,7 @@ torch.manual_seed(0)
 
 
 def numbers(t):
-    return [float(f"{v:.7g}") for v in t.detach().flatten().tolist()]
+    return [float(f"{v:.7g}") if abs(v) < torch.inf else str(v) for v in t.detach().flatten().tolist()]
 
 
 def project(ts):
@@ -118,6 +118,64 @@ def graph():
         ),
         "solve": case(lambda a, b: torch.linalg.solve(a, b), r(3, 3) + 3 * torch.eye(3), r(3, 2)),
     }
+    edges = torch.tensor([-6, -3, -2, -1, -0.5, 0, 0.5, 1, 2, 3, 6.0])
+    cases |= {
+        "clip, bounds": case(lambda x: x.clamp(-2, 1), edges, **flat),
+        "clip, tensors": case(lambda x, a, b: x.clamp(a, b), r(5), r(5) - 1, r(5) + 1, **flat),
+        "relu6, bounds": case(F.relu6, edges, **flat),
+        "hardSigmoid, bounds": case(F.hardsigmoid, edges, **flat),
+        "hardSwish, bounds": case(F.hardswish, edges, **flat),
+        "elu, at 0": case(F.elu, edges, **flat),
+        "celu": case(lambda x: F.celu(x, 0.7), r(6)),
+        "hardShrink": case(F.hardshrink, edges, **flat),
+        "softShrink": case(F.softshrink, edges, **flat),
+        "glu": case(F.glu, r(2, 6)),
+        "log1p": case(torch.log1p, torch.tensor([-0.5, -1e-6, 1e-7, 1e-4, 0.1, 3])),
+        "expm1": case(torch.expm1, torch.tensor([-3, -1e-6, 1e-7, 1e-4, 0.9, 1.1, 3])),
+        "atan2": case(torch.atan2, torch.tensor([1, -1, 0, 0, 2, -2, 3.0]), torch.tensor([0, 0, 1, -1, -2, -3, 4.0])),
+        "pow, 0": case(torch.pow, torch.tensor([0, 0, 1, 2.0]), torch.tensor([0, 1, 0, 0.0]), **flat),
+        "logSumExp, infinite": case(
+            lambda x: x.logsumexp(1), torch.tensor([[-torch.inf, 1, 2], [-torch.inf, -torch.inf, 0]]), **flat
+        ),
+        "norm 0.5, zeros": case(
+            lambda x: torch.linalg.vector_norm(x, 0.5, dim=1), torch.tensor([[0, 0], [0, 3], [1, 2.0]]), **flat
+        ),
+        "cosineSimilarity, ranks": case(lambda a, b: F.cosine_similarity(a, b, dim=1), r(2, 3, 2), r(3, 2)),
+        "cholesky, symmetric gradient": case(torch.linalg.cholesky, torch.tensor([[4, 1, 0], [1, 3, 1], [0, 1, 2.0]])),
+        "solveTriangular, upper, unit": case(
+            lambda u, b: torch.linalg.solve_triangular(u.triu(), b, upper=True, unitriangular=True), r(3, 3), r(3, 2)
+        ),
+        "slice, before the start": case(lambda x: torch.cat([x[:, :0], x], 1) ** 2, r(2, 4)),
+        "pad, negative": case(lambda x: F.pad(x, (-1, 2, 1, -2)) ** 2, r(3, 4)),
+        "convTranspose3d": case(
+            lambda x, w: F.conv_transpose3d(x, w, stride=(1, 2, 2), padding=(0, 1, 0)), r(1, 2, 2, 2, 2), r(2, 1, 2, 2, 3)
+        ),
+        "maxPool, dilation and ceil": case(
+            lambda x: F.max_pool2d(x, (4, 3), (1, 3), (2, 1), (2, 3), ceil_mode=True), apart(1, 1, 4, 6), **flat
+        ),
+        "embedding, padding": case(
+            lambda t: F.embedding(torch.tensor([1, 2, 1, 0]), t, padding_idx=1) ** 2, r(3, 2)
+        ),
+        "scatterReduce max": case(
+            lambda x, u: torch.scatter_reduce(x, 0, torch.tensor([[0, 1], [0, 0]]), u, "amax"), ties(3, 2), ties(2, 2), **flat
+        ),
+        "scatterReduce mean": case(
+            lambda x, u: torch.scatter_reduce(x, 0, torch.tensor([[0, 1], [0, 0]]), u, "mean"), r(3, 2), r(2, 2), **flat
+        ),
+        "rmsNorm, two axes": case(lambda x, s: F.rms_norm(x, (2, 3), s, 1e-5), r(2, 2, 3), r(2, 3)),
+        "layerNorm, plain": case(lambda x: F.layer_norm(x, (4,)), r(2, 4)),
+        "resize nearest exact": case(lambda x: F.interpolate(x, (7, 3), mode="nearest-exact"), r(1, 2, 5, 4), **flat),
+        "gridSample, on the border": case(
+            lambda x, g: F.grid_sample(x, g, padding_mode="border", align_corners=True),
+            r(1, 1, 3, 3), torch.tensor([[[[-1, -1], [0, 0]], [[1, 1], [-1, 1.0]]]]), **flat
+        ),
+        "unfold": case(lambda x: F.unfold(x, (2, 3), stride=2, padding=1) ** 2, r(1, 2, 3, 4)),
+        "fold": case(lambda x: F.fold(x, (3, 4), (2, 2), dilation=(1, 2)) ** 2, r(1, 4, 4)),
+        "pixelShuffle": case(lambda x: F.pixel_shuffle(x, 2) ** 2, r(1, 4, 2, 2)),
+        "repeatInterleave": case(lambda x: x.repeat_interleave(2, 1) ** 2, r(2, 3)),
+        "quantile": case(lambda x: x.quantile(0.3, 1) ** 2, apart(2, 5)),
+        "diagonal, offset": case(lambda x: torch.diagonal(x, -1) ** 2, r(3, 4)),
+    }
     for equation, shapes in {
         "bij,bjk->bik": [(2, 3, 4), (2, 4, 2)],
         "ij,kj": [(2, 3), (4, 3)],
@@ -188,6 +246,20 @@ def functional():
         ),
         "binaryCrossEntropy positive": case(
             lambda x, t: F.binary_cross_entropy_with_logits(x, t, pos_weight=weight[:4]), 8 * r(3, 4), torch.rand(3, 4)
+        ),
+        "crossEntropy impossible class": case(
+            lambda x: F.cross_entropy(x, torch.tensor([0, 1])), torch.tensor([[1, -torch.inf, 2], [0, 1, -torch.inf]]), second=False
+        ),
+        "nll": case(lambda x: F.nll_loss(x.log_softmax(-1), target), logits),
+        "huber": case(lambda a, b: F.huber_loss(a, b, delta=0.5), apart(3, 4), apart(3, 4)),
+        "cosineEmbedding": case(
+            lambda a, b: F.cosine_embedding_loss(a, b, torch.tensor([1, -1, -1.0]), 0.1, reduction="sum"), r(3, 4), r(3, 4)
+        ),
+        "triplet": case(lambda a, b, c: F.triplet_margin_loss(a, b, c), r(3, 4), r(3, 4), r(3, 4)),
+        "attention, nowhere to look": case(
+            lambda q, k, v: F.scaled_dot_product_attention(
+                q, k, v, torch.tensor([[True, False], [False, False]])
+            ), r(1, 2, 4), r(1, 2, 4), r(1, 2, 4)
         ),
         "smoothL1": case(lambda a, b: F.smooth_l1_loss(a, b, beta=0.5), apart(3, 4), apart(3, 4)),
         "attention bias": case(

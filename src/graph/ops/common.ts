@@ -1,20 +1,30 @@
 import type { Shape } from '../host.ts';
 import type { OpName, TensorType } from '../rule.ts';
 import type { Tensor } from '../tensor.ts';
+import { callSite } from './call-site.ts';
 
 export const show = (t: TensorType): string => `${t.dtype}[${t.shape.join(', ')}]`;
 
-/** An error about an op's operands: names the op and what it got. */
-export function opError(op: OpName, problem: string, inputs: readonly TensorType[]): Error {
-  return new Error(`${op}: ${problem} (got ${inputs.map(show).join(' and ')})`);
+/** An error about an op's operands or attributes: names the op, what it got, and the line that called it. */
+export function opError(op: string, problem: string, inputs: readonly TensorType[] = []): Error {
+  const got = inputs.length ? ` (got ${inputs.map(show).join(' and ')})` : '';
+  return new Error(`${op}: ${problem}${got}${callSite()}`);
 }
 
 /** The axis counted from 0; throws when it is outside [-rank, rank). */
 export function normalizeAxis(axis: number, rank: number): number {
   const a = axis < 0 ? axis + rank : axis;
-  if (!Number.isInteger(a) || a < 0 || a >= rank)
-    throw new Error(`Axis ${axis} is outside a tensor of rank ${rank}`);
+  if (!Number.isInteger(a) || a < 0 || a >= rank) {
+    throw new Error(`Axis ${axis} is outside a tensor of rank ${rank}${callSite()}`);
+  }
   return a;
+}
+
+/** `normalizeAxis` for an op's operand. */
+export function axisOf(op: string, axis: number, x: TensorType, rank = x.shape.length): number {
+  const a = axis < 0 ? axis + rank : axis;
+  if (Number.isInteger(a) && a >= 0 && a < rank) return a;
+  throw opError(op, `axis ${axis} is outside rank ${rank}`, [x]);
 }
 
 /** NumPy broadcasting of two shapes, or undefined where they do not fit. */

@@ -179,12 +179,12 @@ test('errors name the function and what it got', () => {
     'avgPool: padding [2] is more than half of the kernel [2]',
   );
   expect(() => ops.einsum('ij,jk', x, x)).toThrow(
-    'einsum: "ij,jk" has two lengths for "j", 3 and 2 (got [2,3] and [2,3])',
+    'einsum: "ij,jk" has two lengths for "j", 3 and 2 (got float32[2, 3] and float32[2, 3])',
   );
   expect(() => ops.einsum('ij->ik', x)).toThrow('einsum: "ij->ik" has no operand with "k"');
   expect(() => ops.einsum('ijk', x)).toThrow('einsum: "ijk" gives operand 0 3 axes');
   expect(() => ops.padWith('reflect', x, [2, 0], [0, 0])).toThrow(
-    'padWith: reflect of axis 0 of Tensor<float32[2,3]> from input allows 0 to 1, not 2 and 0',
+    'padWith: reflect of axis 0 allows 0 to 1, not 2 and 0 (got float32[2, 3])',
   );
   expect(() => ops.groupNorm(x, 2)).toThrow('groupNorm: Tensor<float32[2,3]> from input has no 2 groups');
   expect(() => ops.inverse(x)).toThrow('inverse: needs square matrices [..., n, n]');

@@ -1,7 +1,7 @@
 import { type Shape, sizeOf } from '../host.ts';
 import type { Conv, Rules, Window } from '../rule.ts';
 import { apply, constant, type Tensor } from '../tensor.ts';
-import { opError, requireFloat } from './common.ts';
+import { opError, requireFloat, sameShape } from './common.ts';
 import { mul } from './elementwise.ts';
 import { matmul } from './linear.ts';
 import { sum } from './reduce.ts';
@@ -22,7 +22,7 @@ export interface ConvOptions {
 export function perAxis(op: string, name: string, value: PerAxis, rank: number, least = 1): number[] {
   const list = typeof value === 'number' ? Array<number>(rank).fill(value) : [...value];
   if (list.length !== rank || list.some((n) => !Number.isInteger(n) || n < least)) {
-    throw new Error(`${op}: ${name} must be ${rank} integers of at least ${least}, not [${value}]`);
+    throw opError(op, `${name} must be ${rank} integers of at least ${least}, not [${value}]`);
   }
   return list;
 }
@@ -101,19 +101,27 @@ export function convTranspose(
   const { stride = 1, padding = 0, dilation = 1, groups = 1, outputPadding = 0 } = options;
   const rank = x.rank - 2;
   if (rank < 1 || w.rank !== x.rank || x.shape[1] !== w.shape[0] || w.shape[0]! % groups !== 0) {
-    throw new Error(
-      `convTranspose: needs x [N, C, ...spatial] and weights [C, O / groups, ...kernel] in ${groups} groups (got ${x} and ${w})`,
-    );
+    const problem = `needs x [N, C, ...spatial] and weights [C, O / groups, ...kernel] in ${groups} groups`;
+    throw opError('convTranspose', problem, [x, w]);
   }
   const strides = perAxis('convTranspose', 'stride', stride, rank);
   const before = perAxis('convTranspose', 'padding', padding, rank, 0);
   const dilations = perAxis('convTranspose', 'dilation', dilation, rank);
   const extra = perAxis('convTranspose', 'outputPadding', outputPadding, rank, 0);
+  if (extra.some((n, i) => n >= Math.max(strides[i]!, dilations[i]!))) {
+    throw opError('convTranspose', `outputPadding [${extra}] must be less than the stride or the dilation`, [
+      x,
+      w,
+    ]);
+  }
   const lengths = strides.map(
     (s, i) =>
       (x.shape[i + 2]! - 1) * s - 2 * before[i]! + dilations[i]! * (w.shape[i + 2]! - 1) + extra[i]! + 1,
   );
-  if (lengths.some((n) => n < 1)) throw new Error(`convTranspose: nothing is left of ${x} by ${w}`);
+  if (lengths.some((n) => n < 1)) throw opError('convTranspose', 'nothing is left of the output', [x, w]);
+  const out = w.shape[1]! * groups;
+  if (bias && !sameShape(bias.shape, [out]))
+    throw opError('convTranspose', `the bias must be [${out}]`, [x, w, bias]);
   const y = inputGradient(x, w, lengths, { strides, before, after: before, dilations, groups });
   return bias ? y.add(reshape(bias, [bias.size, ...lengths.map(() => 1)])) : y;
 }

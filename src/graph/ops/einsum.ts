@@ -1,6 +1,7 @@
 import { sizeOf } from '../host.ts';
 import type { Tensor } from '../tensor.ts';
 import { diagonal } from './arrange.ts';
+import { opError } from './common.ts';
 import { mul } from './elementwise.ts';
 import { matmul } from './linear.ts';
 import { sum } from './reduce.ts';
@@ -20,8 +21,7 @@ interface Labelled {
 export function einsum(equation: string, ...operands: readonly Tensor[]): Tensor {
   const [left, right] = equation.replaceAll(' ', '').split('->') as [string, string?];
   const terms = left.split(',');
-  const fail = (problem: string) =>
-    new Error(`einsum: "${equation}" ${problem} (got ${operands.map((x) => `[${x.shape}]`).join(' and ')})`);
+  const fail = (problem: string) => opError('einsum', `"${equation}" ${problem}`, operands);
   if (terms.length !== operands.length) throw fail(`names ${terms.length} operands`);
   // The axes of an ellipsis are labelled by their distance from its end, so that they broadcast like NumPy's.
   const labelsOf = (term: string, rank: number): string[] => {

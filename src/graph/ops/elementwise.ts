@@ -76,11 +76,17 @@ const unaryGrad = <A>(
 
 const same = (inputs: readonly Tensor[]) => ({ dtype: inputs[0]!.dtype, shape: inputs[0]!.shape });
 
+/** b − 1, but 0 where b is 0: the slope b·a^(b − 1) of a⁰ is 0 also at a = 0, where it would be 0·∞. */
+function slopeExponent(b: Tensor): Tensor {
+  const known = constantNumber(b);
+  if (known !== undefined) return known === 0 ? b : sub(b, 1);
+  return where(equal(b, 0), 0, sub(b, 1));
+}
+
 /** Shares a gradient between tied operands of max and min as PyTorch does: half to each. */
 const tied = (g: Tensor, winner: Tensor, loser: Tensor): Tensor =>
   mul(g, mul(add(cast(less(loser, winner), g.dtype), cast(lessEqual(loser, winner), g.dtype)), 0.5));
 
-/** Gelu has no float64 kernel: written out there, which only finite-difference checks use. */
 const SQRT_2_PI = Math.sqrt(2 / Math.PI);
 
 export const elementwiseRules: Rules<
@@ -103,9 +109,9 @@ export const elementwiseRules: Rules<
   mul: binary('mul', 'Mul', (g, a, b) => [() => mul(g, b), () => mul(g, a)]),
   div: binary('div', 'Div', (g, _a, b, y) => [() => div(g, b), () => neg(div(mul(g, y), b))]),
   pow: binary('pow', 'Pow', (g, a, b, y) => [
-    () => mul(g, mul(b, pow(a, sub(b, 1)))),
-    // 0^b has the limit gradient 0 for b > 0, where y·log(a) would be NaN.
-    () => mul(g, mul(y, log(where(equal(a, 0), 1, a)))),
+    () => mul(g, mul(b, pow(a, slopeExponent(b)))),
+    // 0^b has the limit gradient 0 for b ≥ 0, where y·log(a) would be NaN.
+    () => mul(g, mul(y, log(where(and(equal(a, 0), lessEqual(0, b)), 1, a)))),
   ]),
   maximum: binary('maximum', 'Max', (g, a, b) => [() => tied(g, a, b), () => tied(g, b, a)]),
   minimum: binary('minimum', 'Min', (g, a, b) => [
@@ -232,7 +238,7 @@ export const onnxTypes: Record<DType, number> = {
 const constantLike = (value: number, like: Tensor): Tensor => constant(value, like.dtype);
 
 /** Makes numbers into constants of the other operand's dtype. */
-function operands(a: Operand, b: Operand): [Tensor, Tensor] {
+export function operands(a: Operand, b: Operand): [Tensor, Tensor] {
   if (a instanceof Tensor) return [a, b instanceof Tensor ? b : constantLike(b, a)];
   if (b instanceof Tensor) return [constantLike(a, b), b];
   return [constant(a), constant(b)];
@@ -275,8 +281,16 @@ export const pow = (a: Operand, b: Operand): Tensor =>
 /** Elementwise maximum; a tie sends half of the gradient to each side. */
 export const maximum = (a: Operand, b: Operand): Tensor => apply('maximum', operands(a, b), {});
 export const minimum = (a: Operand, b: Operand): Tensor => apply('minimum', operands(a, b), {});
-/** `min` ≤ x ≤ `max`; outside, no gradient flows. */
-export const clip = (x: Tensor, min: number, max: number): Tensor => minimum(maximum(x, min), max);
+/**
+ * x held between bounds, numbers or tensors that broadcast; `max` wins where they cross. The gradient reaches x between
+ * the bounds and on them, and a bound where x lies beyond it (torch.clamp).
+ */
+export function clip(x: Tensor, min?: Operand, max?: Operand): Tensor {
+  let y = x;
+  if (min !== undefined) y = where(less(y, min), min, y);
+  if (max !== undefined) y = where(less(max, y), max, y);
+  return y;
+}
 
 export const equal = (a: Operand, b: Operand): Tensor => apply('equal', operands(a, b), {});
 export const less = (a: Operand, b: Operand): Tensor => apply('less', operands(a, b), {});
@@ -288,11 +302,16 @@ export const and = (a: Tensor, b: Tensor): Tensor => apply('and', [a, b], {});
 export const or = (a: Tensor, b: Tensor): Tensor => apply('or', [a, b], {});
 export const not = (a: Tensor): Tensor => apply('not', [a], {});
 /** `condition ? a : b` per element. */
-export const where = (condition: Tensor, a: Operand, b: Operand): Tensor =>
-  apply('where', [condition, ...operands(a, b)], {});
+export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
+  const [x, y] = operands(a, b);
+  // ONNX Runtime has no kernel that chooses between bools.
+  if (x.dtype === 'bool' && y.dtype === 'bool') return or(and(condition, x), and(not(condition), y));
+  return apply('where', [condition, x, y], {});
+}
 
 export const neg = (x: Tensor): Tensor => apply('neg', [x], {});
 export const abs = (x: Tensor): Tensor => apply('abs', [x], {});
+/** −1, 0 or 1; NaN stays NaN. */
 export const sign = (x: Tensor): Tensor => apply('sign', [x], {});
 export const exp = (x: Tensor): Tensor => apply('exp', [x], {});
 export const log = (x: Tensor): Tensor => apply('log', [x], {});
@@ -314,6 +333,25 @@ export const silu = (x: Tensor, alpha = 1): Tensor => apply('silu', [x], { alpha
 export const gelu = (x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor =>
   apply('gelu', [x], { approximate });
 
+/** log(1 + x), exact near 0 as well. */
+export function log1p(x: Tensor): Tensor {
+  const u = add(x, 1);
+  const off = sub(u, 1);
+  const lost = equal(off, 0);
+  // What rounding 1 + x did is undone by a factor (Kahan), which gradients do not see.
+  const factor = where(equal(abs(x), Number.POSITIVE_INFINITY), 1, div(x, where(lost, 1, off)));
+  return straightThrough(where(lost, x, mul(log(u), factor)), log(u));
+}
+/** e^x − 1, exact near 0 as well. */
+export function expm1(x: Tensor): Tensor {
+  const large = less(1, x);
+  const t = tanh(mul(where(large, 0, x), 0.5));
+  return where(large, sub(exp(x), 1), div(mul(t, 2), sub(1, t)));
+}
+/** 1 / √x */
+export const rsqrt = (x: Tensor): Tensor => reciprocal(sqrt(x));
+/** Whether exactly one of two bools is true. */
+export const xor = (a: Tensor, b: Tensor): Tensor => notEqual(cast(a, 'int32'), cast(b, 'int32'));
 export const isNan = (x: Tensor): Tensor => notEqual(x, x);
 /** The integer next to x on the way to zero. */
 export const trunc = (x: Tensor): Tensor => mul(sign(x), floor(abs(x)));

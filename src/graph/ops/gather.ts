@@ -1,8 +1,8 @@
 import { i64, type Shape, sizeOf } from '../host.ts';
 import type { Rules } from '../rule.ts';
 import { apply, constant, type Tensor } from '../tensor.ts';
-import { normalizeAxis, opError, sameShape } from './common.ts';
-import { add, cast, equal, less, mul, where } from './elementwise.ts';
+import { axisOf, normalizeAxis, opError, sameShape } from './common.ts';
+import { add, cast, div, equal, less, mul, stopGradient, where } from './elementwise.ts';
 import { sum } from './reduce.ts';
 import { expand, reshape, transpose } from './shape.ts';
 
@@ -57,15 +57,26 @@ export const gatherRules: Rules<'gather' | 'gatherElements' | 'scatter'> = {
     type(inputs, { axis }) {
       const [x, indices, updates] = inputs as [Tensor, Tensor, Tensor];
       requireIndices('scatter', indices);
-      const fits = sameShape(indices.shape, updates.shape) && x.rank === indices.rank;
-      if (!fits || x.dtype !== updates.dtype) {
+      const same = sameShape(indices.shape, updates.shape) && x.rank === indices.rank;
+      if (!same || x.dtype !== updates.dtype) {
         throw opError('scatter', `indices and updates must agree (axis ${axis})`, inputs);
+      }
+      if (indices.shape.some((n, i) => i !== axis && n > x.shape[i]!)) {
+        throw opError('scatter', `indices do not fit outside axis ${axis}`, inputs);
       }
       return { dtype: x.dtype, shape: x.shape };
     },
     grad: ([g], node, { axis, reduction }) => {
       const [, indices, updates] = node.inputs as [Tensor, Tensor, Tensor];
       const zero = () => expand(constant(0, g!.dtype), updates.shape);
+      if (reduction === 'max' || reduction === 'min') {
+        // Ties share evenly, as those of max and min.
+        const [x, y] = [node.inputs[0]!, node.outputs[0]!];
+        const own = cast(equal(x, y), g!.dtype);
+        const hit = cast(equal(updates, gatherElements(y, indices, axis)), g!.dtype);
+        const share = div(g!, scatterAdd(own, indices, hit, axis));
+        return [mul(own, share), undefined, mul(hit, gatherElements(share, indices, axis))];
+      }
       return [
         reduction === 'add' ? g : scatter(g!, indices, zero(), axis),
         undefined,
@@ -78,24 +89,42 @@ export const gatherRules: Rules<'gather' | 'gatherElements' | 'scatter'> = {
 
 /** Slices of `x` along `axis` picked by index: output shape is x.shape with the axis replaced by indices.shape. */
 export const gather = (x: Tensor, indices: Tensor, axis = 0): Tensor =>
-  apply('gather', [x, indices], { axis: normalizeAxis(axis, x.rank) });
+  apply('gather', [x, indices], { axis: axisOf('gather', axis, x) });
 
 /** out[i][j] = x[i][indices[i][j]] along `axis` (torch.gather). */
 export const gatherElements = (x: Tensor, indices: Tensor, axis: number): Tensor =>
-  apply('gatherElements', [x, indices], { axis: normalizeAxis(axis, x.rank) });
+  apply('gatherElements', [x, indices], { axis: axisOf('gatherElements', axis, x) });
 
 /** Adds `updates` to `x` at indices along `axis`; repeated indices accumulate (torch.scatter_add). */
 export const scatterAdd = (x: Tensor, indices: Tensor, updates: Tensor, axis: number): Tensor =>
-  apply('scatter', [x, indices, updates], { axis: normalizeAxis(axis, x.rank), reduction: 'add' });
+  apply('scatter', [x, indices, updates], { axis: axisOf('scatter', axis, x), reduction: 'add' });
 
 /** Replaces the elements of `x` at indices along `axis` by `updates` (torch.scatter). Indices must not repeat. */
 export const scatter = (x: Tensor, indices: Tensor, updates: Tensor, axis: number): Tensor =>
-  apply('scatter', [x, indices, updates], { axis: normalizeAxis(axis, x.rank), reduction: 'none' });
+  apply('scatter', [x, indices, updates], { axis: axisOf('scatter', axis, x), reduction: 'none' });
+
+/**
+ * The largest (`max`), smallest (`min`) or mean (`mean`) of each element of `x` and the `updates` that go to it; ties
+ * share the gradient evenly (torch.scatter_reduce).
+ */
+export function scatterReduce(
+  x: Tensor,
+  indices: Tensor,
+  updates: Tensor,
+  axis: number,
+  reduction: 'max' | 'min' | 'mean',
+): Tensor {
+  if (reduction === 'mean') {
+    const one = (t: Tensor) => expand(constant(1, t.dtype), t.shape);
+    return div(scatterAdd(x, indices, updates, axis), scatterAdd(one(x), indices, one(updates), axis));
+  }
+  return apply('scatter', [x, indices, updates], { axis: axisOf('scatter', axis, x), reduction });
+}
 
 /** Positions [...] in the flattened first k axes of `shape`, from index vectors [..., k]. */
 function flatPositions(op: string, shape: Shape, indices: Tensor): Tensor {
   const k = indices.dim(-1);
-  if (k > shape.length) throw new Error(`${op}: index vectors of ${k} entries do not fit [${shape}]`);
+  if (k > shape.length) throw opError(op, `index vectors of ${k} entries do not fit [${shape}]`, [indices]);
   const lengths = shape.slice(0, k);
   const strides = lengths.map((_, i) => sizeOf(lengths.slice(i + 1)));
   const wide = cast(indices, 'int64');
@@ -124,7 +153,7 @@ export function scatterND(
   const at = flatPositions('scatterND', x.shape, indices);
   const [rows, width] = [sizeOf(x.shape.slice(0, k)), sizeOf(x.shape.slice(k))];
   if (!sameShape(updates.shape, [...at.shape, ...x.shape.slice(k)])) {
-    throw new Error(`scatterND: updates ${updates} do not fit ${x} at ${indices}`);
+    throw opError('scatterND', 'updates do not fit x at the indices', [x, updates, indices]);
   }
   const flat = reshape(updates, [at.size, width]);
   const spread = expand(reshape(at, [at.size, 1]), flat.shape);
@@ -132,8 +161,13 @@ export function scatterND(
   return reshape(put, x.shape);
 }
 
-/** Rows of `table` [V, D] for int ids of any shape: [...ids, D]. */
-export const embedding = (table: Tensor, ids: Tensor): Tensor => gather(table, ids, 0);
+/** Rows of `table` [V, D] for int ids of any shape: [...ids, D]. The row `paddingIndex` gets no gradient. */
+export function embedding(table: Tensor, ids: Tensor, options: { paddingIndex?: number } = {}): Tensor {
+  const rows = gather(table, ids, 0);
+  if (options.paddingIndex === undefined) return rows;
+  const padding = equal(reshape(ids, [...ids.shape, 1]), normalizeAxis(options.paddingIndex, table.dim(0)));
+  return where(padding, stopGradient(rows), rows);
+}
 
 /** 1 where the class index equals the position, on a new last axis of length `depth`. Not differentiable. */
 export function oneHot(ids: Tensor, depth: number, dtype: 'float32' | 'float64' = 'float32'): Tensor {

@@ -1,5 +1,7 @@
 import { i64 } from '../host.ts';
 import { constant, type Tensor } from '../tensor.ts';
+import { hardTanh } from './activations.ts';
+import { opError } from './common.ts';
 import { abs, add, and, cast, clip, floor, lessEqual, mul, round, sub, where } from './elementwise.ts';
 import { gather } from './gather.ts';
 import { reshape, slice, transpose } from './shape.ts';
@@ -19,7 +21,7 @@ export function gridSample(x: Tensor, grid: Tensor, options: GridSampleOptions =
   const { mode = 'bilinear', paddingMode = 'zeros', alignCorners = false } = options;
   const [n, c, h, w] = x.shape as [number, number, number, number];
   if (x.rank !== 4 || grid.rank !== 4 || grid.shape[0] !== n || grid.shape[3] !== 2) {
-    throw new Error(`gridSample: needs x [N, C, H, W] and grid [N, H', W', 2] (got ${x} and ${grid})`);
+    throw opError('gridSample', "needs x [N, C, H, W] and grid [N, H', W', 2]", [x, grid]);
   }
   const [, rows, columns] = grid.shape as [number, number, number, number];
   /** Pixel coordinates along one axis of `size` pixels, brought inside where the padding mode says so. */
@@ -29,7 +31,8 @@ export function gridSample(x: Tensor, grid: Tensor, options: GridSampleOptions =
     if (paddingMode === 'zeros') return at;
     const low = alignCorners ? 0 : -0.5;
     const inside = paddingMode === 'border' ? at : reflect(at, low, size - 1 - low);
-    return clip(inside, 0, size - 1);
+    // No gradient at the border or beyond, as PyTorch.
+    return hardTanh(inside, 0, size - 1);
   };
   const [px, py] = [pixels(0, w), pixels(1, h)];
   // Pixels as rows of channels, so that one gather fetches all channels of a place.

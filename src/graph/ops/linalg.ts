@@ -1,10 +1,11 @@
 import { floats } from '../host.ts';
 import { constant, type Tensor } from '../tensor.ts';
+import { opError } from './common.ts';
 import { abs, add, div, equal, mul, sqrt, stopGradient, sub, where } from './elementwise.ts';
 import { oneHot } from './gather.ts';
 import { matmul } from './linear.ts';
 import { argMax, sum } from './reduce.ts';
-import { concat, expand, pad, reshape, slice } from './shape.ts';
+import { concat, expand, pad, reshape, slice, transpose } from './shape.ts';
 
 /**
  * Small dense matrices, [..., n, n], in float32 or float64. Each function unrolls n steps into the graph: meant for n
@@ -12,13 +13,17 @@ import { concat, expand, pad, reshape, slice } from './shape.ts';
  */
 function order(op: string, a: Tensor): number {
   const n = a.rank < 2 ? -1 : a.dim(-1);
-  if (n < 1 || a.dim(-2) !== n) throw new Error(`${op}: needs square matrices [..., n, n] (got ${a})`);
+  if (n < 1 || a.dim(-2) !== n) throw opError(op, 'needs square matrices [..., n, n]', [a]);
   return n;
 }
 
-/** Lower L with L·Lᵀ = a, for symmetric positive definite a; NaN where it is not. Reads the lower triangle. */
-export function cholesky(a: Tensor): Tensor {
-  const n = order('cholesky', a);
+/**
+ * Lower L with L·Lᵀ = (a + aᵀ) / 2, for symmetric positive definite a; NaN where it is not. So the gradient is
+ * symmetric, as PyTorch's.
+ */
+export function cholesky(matrix: Tensor): Tensor {
+  const n = order('cholesky', matrix);
+  const a = mul(add(matrix, transpose(matrix)), 0.5);
   const none = a.shape.map(() => 0);
   const columns: Tensor[] = [];
   for (let j = 0; j < n; j++) {
@@ -33,10 +38,22 @@ export function cholesky(a: Tensor): Tensor {
   return concat(columns, -1);
 }
 
-/** x with l·x = b, for lower triangular l [..., n, n] (or lᵀ·x = b) and b [..., n, m]. */
-export function solveTriangular(l: Tensor, b: Tensor, options: { transpose?: boolean } = {}): Tensor {
+/**
+ * x with l·x = b, for triangular l [..., n, n], lower or `upper`, and b [..., n, m]; with `transpose`, lᵀ·x = b for
+ * lower l. The other triangle is not read, nor the diagonal where it is one of ones (`unitDiagonal`).
+ */
+export function solveTriangular(
+  l: Tensor,
+  b: Tensor,
+  options: { transpose?: boolean; upper?: boolean; unitDiagonal?: boolean } = {},
+): Tensor {
   const n = order('solveTriangular', l);
-  const { transpose: upper = false } = options;
+  const { transpose: turned = false, unitDiagonal = false } = options;
+  if (options.upper) {
+    return solveTriangular(transpose(l), b, { transpose: !turned, unitDiagonal });
+  }
+  const upper = turned;
+  if (b.rank < 2 || b.dim(-2) !== n) throw opError('solveTriangular', 'needs b [..., n, m]', [l, b]);
   const rows: Tensor[] = [];
   for (let k = 0; k < n; k++) {
     const i = upper ? n - 1 - k : k;
@@ -48,7 +65,7 @@ export function solveTriangular(l: Tensor, b: Tensor, options: { transpose?: boo
         : slice(slice(l, -2, i, i + 1), -1, from, to);
       rest = sub(rest, matmul(known, concat(rows, -2), { transA: upper }));
     }
-    const solved = div(rest, slice(slice(l, -1, i, i + 1), -2, i, i + 1));
+    const solved = unitDiagonal ? rest : div(rest, slice(slice(l, -1, i, i + 1), -2, i, i + 1));
     if (upper) rows.unshift(solved);
     else rows.push(solved);
   }
@@ -93,5 +110,5 @@ export function inverse(a: Tensor): Tensor {
   return x;
 }
 
-/** x with a·x = b, for a [..., n, n] and b [..., n, m]. */
+/** x with a·x = b, for a [..., n, n] and b [..., n, m], or one b [n]. */
 export const solve = (a: Tensor, b: Tensor): Tensor => matmul(inverse(a), b);

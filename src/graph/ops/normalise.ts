@@ -1,7 +1,7 @@
 import type { Shape } from '../host.ts';
 import type { Rules } from '../rule.ts';
 import { apply, constant, type Tensor } from '../tensor.ts';
-import { normalizeAxis, opError, requireFloat, sameShape } from './common.ts';
+import { axisOf, opError, requireFloat, sameShape } from './common.ts';
 import { add, div, exp, mul, onnxTypes, reciprocal, sqrt, sub } from './elementwise.ts';
 import { mean, sum, sumTo, variance } from './reduce.ts';
 import { expand, reshape } from './shape.ts';
@@ -31,7 +31,7 @@ export const normaliseRules: Rules<'softmax' | 'logSoftmax' | 'layerNorm'> = {
       requireFloat('layerNorm', inputs);
       const [x, scale, bias] = inputs as [Tensor, Tensor, Tensor];
       const normal = x.shape.slice(axis);
-      if (!sameShape(scale.shape, normal) || !sameShape(bias.shape, normal)) {
+      if (axis < 0 || axis >= x.rank || !sameShape(scale.shape, normal) || !sameShape(bias.shape, normal)) {
         throw opError('layerNorm', `scale and bias must be [${normal.join(', ')}]`, inputs);
       }
       const statistics: Shape = x.shape.map((n, i) => (i < axis ? n : 1));
@@ -78,20 +78,36 @@ export const normaliseRules: Rules<'softmax' | 'logSoftmax' | 'layerNorm'> = {
   },
 };
 
-export const softmax = (x: Tensor, axis = -1): Tensor =>
-  apply('softmax', [x], { axis: normalizeAxis(axis, x.rank) });
-export const logSoftmax = (x: Tensor, axis = -1): Tensor =>
-  apply('logSoftmax', [x], { axis: normalizeAxis(axis, x.rank) });
+export const softmax = (x: Tensor, axis = -1): Tensor => alongAxis('softmax', x, axis);
+export const logSoftmax = (x: Tensor, axis = -1): Tensor => alongAxis('logSoftmax', x, axis);
 
-/** (x − mean) / sqrt(var + eps) · scale + bias over the last `scale.rank` axes, population variance. */
-export function layerNorm(x: Tensor, scale: Tensor, bias?: Tensor, eps = 1e-5): Tensor {
-  const b = bias ?? expand(constant(0, x.dtype), scale.shape);
-  return apply('layerNorm', [x, scale, b], { axis: x.rank - scale.rank, eps });
+function alongAxis(op: 'softmax' | 'logSoftmax', x: Tensor, axis: number): Tensor {
+  // A scalar is an axis of one element.
+  const a = axisOf(op, axis, x, Math.max(1, x.rank));
+  return x.rank === 0 ? reshape(apply(op, [reshape(x, [1])], { axis: a }), []) : apply(op, [x], { axis: a });
 }
 
-/** x / sqrt(mean(x²) + eps) · scale over the last axis (Zhang & Sennrich 2019). */
-export const rmsNorm = (x: Tensor, scale: Tensor, eps = 1e-6): Tensor =>
-  mul(div(x, sqrt(add(mean(mul(x, x), -1, true), eps))), scale);
+/**
+ * (x − mean) / sqrt(var + eps) · scale + bias over the last `scale.rank` axes (the last one without scale and bias),
+ * population variance.
+ */
+export function layerNorm(x: Tensor, scale?: Tensor, bias?: Tensor, eps = 1e-5): Tensor {
+  const shape = scale?.shape ?? bias?.shape ?? [x.dim(-1)];
+  const s = scale ?? expand(constant(1, x.dtype), shape);
+  const b = bias ?? expand(constant(0, x.dtype), shape);
+  return apply('layerNorm', [x, s, b], { axis: x.rank - shape.length, eps });
+}
+
+/** x / sqrt(mean(x²) + eps) · scale over the last `scale.rank` axes, or the last one (Zhang & Sennrich 2019). */
+export function rmsNorm(x: Tensor, scale?: Tensor, eps = 1e-6): Tensor {
+  const rank = scale?.rank ?? 1;
+  if (scale && !sameShape(scale.shape, x.shape.slice(-rank))) {
+    throw opError('rmsNorm', `the scale must be the last ${rank} axes`, [x, scale]);
+  }
+  const axes = x.shape.map((_, i) => i).slice(-rank);
+  const y = div(x, sqrt(add(mean(mul(x, x), axes, true), eps)));
+  return scale ? mul(y, scale) : y;
+}
 
 /** x / √(Σ x² + eps) along an axis: finite value and gradient at x = 0 when eps > 0. */
 export const l2Normalize = (x: Tensor, axis = -1, eps = 1e-24): Tensor =>
@@ -111,7 +127,9 @@ const affine = (x: Tensor, scale?: Tensor, bias?: Tensor): Tensor => {
  */
 export function groupNorm(x: Tensor, groups: number, scale?: Tensor, bias?: Tensor, eps = 1e-5): Tensor {
   const [n, c] = x.shape as [number, number];
-  if (x.rank < 2 || c % groups !== 0) throw new Error(`groupNorm: ${x} has no ${groups} groups of channels`);
+  if (x.rank < 2 || !(groups > 0) || c % groups !== 0) {
+    throw opError('groupNorm', `has no ${groups} groups of channels`, [x]);
+  }
   const rows = reshape(x, [n * groups, x.size / (n * groups)]);
   const one = expand(constant(1, x.dtype), [rows.dim(1)]);
   return affine(reshape(layerNorm(rows, one, undefined, eps), x.shape), scale, bias);

@@ -270,7 +270,7 @@ test('errors name the op, the problem and the operands', () => {
     'matmul: inner axes, batch axes or dtypes do not fit (got float32[2, 3] and',
   );
   expect(() => a.reshape([5])).toThrow('reshape: cannot become [5] (got float32[2, 3])');
-  expect(() => a.sum(2)).toThrow('Axis 2 is outside a tensor of rank 2');
+  expect(() => a.sum(2)).toThrow('sum: axis 2 is outside rank 2 (got float32[2, 3])');
   expect(() => grad(a, [a])).toThrow('grad: the loss must be a scalar');
   expect(() => grad(a.sum(), [input('b', [1])])).toThrow('grad: the loss does not depend on "b"');
 });

@@ -53,14 +53,14 @@ function windowOf(
   options: PoolOptions & { dilation?: PerAxis },
 ): Window & { kernel: number[] } {
   const rank = x.rank - 2;
-  if (rank < 1) throw new Error(`${op}: needs [N, C, ...spatial] (got ${x})`);
+  if (rank < 1) throw opError(op, 'needs [N, C, ...spatial]', [x]);
   const { padding = 0, dilation = 1, ceilMode = false } = options;
   const size = perAxis(op, 'kernel', kernel, rank);
   const strides = perAxis(op, 'stride', options.stride ?? kernel, rank);
   const before = perAxis(op, 'padding', padding, rank, 0);
   const dilations = perAxis(op, 'dilation', dilation, rank);
   if (before.some((p, i) => 2 * p > size[i]!)) {
-    throw new Error(`${op}: padding [${before}] is more than half of the kernel [${size}]`);
+    throw opError(op, `padding [${before}] is more than half of the kernel [${size}]`, [x]);
   }
   const after = before.map((p, i) => {
     if (!ceilMode) return p;
@@ -83,7 +83,16 @@ export function maxPool(
   kernel: PerAxis,
   options: PoolOptions & { dilation?: PerAxis } = {},
 ): Tensor {
-  return applyAll('maxPool', [x], windowOf('maxPool', x, kernel, options))[0]!;
+  const w = windowOf('maxPool', x, kernel, options);
+  // ONNX Runtime wants less padding than the kernel is long; a last window kept by `ceilMode` may need more.
+  const beyond = w.after.map((n, i) => Math.max(0, n - w.kernel[i]! + 1));
+  const wide = pad(
+    x,
+    x.shape.map(() => 0),
+    [0, 0, ...beyond],
+    Number.NEGATIVE_INFINITY,
+  );
+  return applyAll('maxPool', [wide], { ...w, after: w.after.map((n, i) => n - beyond[i]!) })[0]!;
 }
 
 /** The mean of each window of x [N, C, ...spatial], as torch.nn.functional.avg_pool1d and avg_pool2d. */
@@ -96,7 +105,8 @@ export function avgPool(
   const { countIncludePad = true } = options;
   const lengths = x.shape.slice(2);
   const counts = slide(lengths, w.kernel, w);
-  if (counts.some((n) => n < 1)) throw new Error(`avgPool: the kernel [${kernel}] is larger than ${x}`);
+  if (counts.some((n) => n < 1))
+    throw opError('avgPool', `the kernel [${kernel}] is larger than its input`, [x]);
   const unpadded = [...w.before, ...w.after].every((p) => p === 0);
   if (unpadded && w.kernel.every((k, i) => k === w.strides[i])) return blockMean(x, w.kernel, counts);
 
@@ -143,7 +153,7 @@ const parts = (n: number, m: number): [start: number, end: number][] =>
   Array.from({ length: m }, (_, i) => [Math.floor((i * n) / m), Math.ceil(((i + 1) * n) / m)]);
 
 function adaptiveSizes(op: string, x: Tensor, size: PerAxis): { sizes: number[]; even: boolean } {
-  if (x.rank < 3) throw new Error(`${op}: needs [N, C, ...spatial] (got ${x})`);
+  if (x.rank < 3) throw opError(op, 'needs [N, C, ...spatial]', [x]);
   const sizes = perAxis(op, 'size', size, x.rank - 2);
   return { sizes, even: sizes.every((m, i) => x.shape[i + 2]! % m === 0) };
 }

@@ -1,7 +1,7 @@
 import type { Shape } from '../host.ts';
 import { nonDifferentiable, type OpRule, type Reduce, type Rules } from '../rule.ts';
 import { apply, applyAll, constant, type Tensor } from '../tensor.ts';
-import { normalizeAxis, opError, requireFloat, sameShape } from './common.ts';
+import { axisOf, broadcastShapes, opError, requireFloat, sameShape } from './common.ts';
 import {
   abs,
   add,
@@ -17,11 +17,12 @@ import {
   not,
   pow,
   sqrt,
+  stopGradient,
   sub,
   where,
 } from './elementwise.ts';
 import { scatterAdd } from './gather.ts';
-import { expand, pad, reshape, slice, transpose } from './shape.ts';
+import { expand, pad, reshape, slice, squeeze, transpose } from './shape.ts';
 
 /** One axis, several, or (absent) all. */
 export type Axes = number | readonly number[];
@@ -59,9 +60,13 @@ export const reduceRules: Rules<'sum' | 'mean' | 'max' | 'min' | 'argMax' | 'cum
     type: reduceType,
     grad: ([g], node) => {
       const x = node.inputs[0]!;
-      return [expand(mul(g!, g!.size / x.size), x.shape)];
+      return [expand(mul(g!, x.size === 0 ? 0 : g!.size / x.size), x.shape)];
     },
-    emit: (e, inputs, { axes }) => e.node('ReduceMean', [inputs[0]!, e.ints(axes)], { keepdims: 1 }),
+    emit: (e, inputs, { axes }, node) =>
+      // Nothing has no mean, but ONNX Runtime says 0.
+      node.inputs[0]!.size === 0 && node.outputs[0]!.size > 0
+        ? e.node('Expand', [e.scalar(Number.NaN, node.outputs[0]!.dtype), e.ints(node.outputs[0]!.shape)])
+        : e.node('ReduceMean', [inputs[0]!, e.ints(axes)], { keepdims: 1 }),
   },
   max: extremum('max', 'ReduceMax'),
   min: extremum('min', 'ReduceMin'),
@@ -102,7 +107,7 @@ function reduce(
   keepDims: boolean,
 ): Tensor {
   const list = axes === undefined ? x.shape.map((_, i) => i) : typeof axes === 'number' ? [axes] : axes;
-  const sorted = [...new Set(list.map((a) => normalizeAxis(a, x.rank)))].sort((a, b) => a - b);
+  const sorted = [...new Set(list.map((a) => axisOf(op, a, x)))].sort((a, b) => a - b);
   const reduced = sorted.length === 0 ? x : apply(op, [x], { axes: sorted });
   return keepDims
     ? reduced
@@ -122,19 +127,39 @@ export const max = (x: Tensor, axes?: Axes, keepDims = false): Tensor => reduce(
 export const min = (x: Tensor, axes?: Axes, keepDims = false): Tensor => reduce('min', x, axes, keepDims);
 /** Index of the first largest element of an axis, int64. */
 export const argMax = (x: Tensor, axis = -1): Tensor =>
-  apply('argMax', [x], { axis: normalizeAxis(axis, x.rank) });
+  apply('argMax', [x], { axis: axisOf('argMax', axis, x) });
 /** Index of the first smallest element of an axis, int64. */
 export const argMin = (x: Tensor, axis = -1): Tensor => argMax(neg(x), axis);
 /** Running sum along an axis; `reverse` sums from the end. */
 export const cumSum = (x: Tensor, axis: number, reverse = false): Tensor =>
-  apply('cumSum', [x], { axis: normalizeAxis(axis, x.rank), reverse });
+  apply('cumSum', [x], { axis: axisOf('cumSum', axis, x), reverse });
 /** The k largest (or smallest) elements of an axis in order, and their int64 indices. */
 export function topK(x: Tensor, k: number, axis = -1, largest = true): [values: Tensor, indices: Tensor] {
-  return applyAll('topK', [x], { k, axis: normalizeAxis(axis, x.rank), largest }) as [Tensor, Tensor];
+  return applyAll('topK', [x], { k, axis: axisOf('topK', axis, x), largest }) as [Tensor, Tensor];
 }
 /** An axis in ascending or descending order, and the int64 indices that put it there. */
 export const sort = (x: Tensor, axis = -1, descending = false): [values: Tensor, indices: Tensor] =>
   topK(x, x.dim(axis), axis, descending);
+
+/** The middle element of an axis; of an even number the lower one, as torch.median. */
+export const median = (x: Tensor, axis = -1, keepDims = false): Tensor => {
+  const middle = Math.floor((x.dim(axis) - 1) / 2);
+  return pick(sort(x, axis)[0], axis, middle, keepDims);
+};
+/** The value below which a share `q` of an axis lies, interpolated linearly between elements (torch.quantile). */
+export function quantile(x: Tensor, q: number, axis = -1, keepDims = false): Tensor {
+  if (!(q >= 0 && q <= 1)) throw opError('quantile', `${q} is not between 0 and 1`, [x]);
+  const sorted = sort(x, axis)[0];
+  const at = q * (x.dim(axis) - 1);
+  const low = pick(sorted, axis, Math.floor(at), keepDims);
+  if (Number.isInteger(at)) return low;
+  const high = pick(sorted, axis, Math.ceil(at), keepDims);
+  return add(low, mul(sub(high, low), at - Math.floor(at)));
+}
+function pick(x: Tensor, axis: number, i: number, keepDims: boolean): Tensor {
+  const one = slice(x, axis, i, i + 1);
+  return keepDims ? one : squeeze(one, axis);
+}
 
 /** Variance: divides by n − `correction`, 0 as layer norms use it. */
 export function variance(x: Tensor, axes?: Axes, keepDims = false, correction = 0): Tensor {
@@ -144,6 +169,10 @@ export function variance(x: Tensor, axes?: Axes, keepDims = false, correction = 
   const total = sum(squares, axes, keepDims);
   return div(total, x.size / total.size - correction);
 }
+
+/** Standard deviation: the root of `variance`. */
+export const std = (x: Tensor, axes?: Axes, keepDims = false, correction = 0): Tensor =>
+  sqrt(variance(x, axes, keepDims, correction));
 
 /** Whether any element is true, of a bool tensor. */
 export const any = (x: Tensor, axes?: Axes, keepDims = false): Tensor =>
@@ -168,18 +197,26 @@ export function prod(x: Tensor, axes?: Axes, keepDims = false): Tensor {
 /** `x` with the reduced axes flattened into a last one. */
 function lastAxis(x: Tensor, axes?: Axes): { kept: number[]; reduced: number[]; flat: Tensor } {
   const list = axes === undefined ? x.shape.map((_, i) => i) : typeof axes === 'number' ? [axes] : axes;
-  const reduced = list.map((a) => normalizeAxis(a, x.rank));
+  const reduced = list.map((a) => axisOf('prod', a, x));
   const kept = x.shape.map((_, i) => i).filter((i) => !reduced.includes(i));
   const count = reduced.reduce((n, i) => n * x.shape[i]!, 1);
   const turned = transpose(x, [...kept, ...reduced]);
   return { kept, reduced, flat: reshape(turned, [...kept.map((i) => x.shape[i]!), count]) };
 }
 
-/** (Σ |x|^p)^(1/p) over axes; p may be Infinity. The gradient at a zero vector is zero. */
+/**
+ * (Σ |x|^p)^(1/p) over axes; p may be ±Infinity, the largest and smallest |x|, or 0, the count of what is not 0. The
+ * gradient at a zero vector is zero.
+ */
 export function norm(x: Tensor, p = 2, axes?: Axes, keepDims = false): Tensor {
   if (p === Number.POSITIVE_INFINITY) return max(abs(x), axes, keepDims);
+  if (p === Number.NEGATIVE_INFINITY) return min(abs(x), axes, keepDims);
+  if (p === 0) return sum(cast(not(equal(x, 0)), x.dtype), axes, keepDims);
   if (p === 1) return sum(abs(x), axes, keepDims);
-  const total = sum(p === 2 ? mul(x, x) : pow(abs(x), p), axes, keepDims);
+  const zero = equal(x, 0);
+  // Below p = 1 the slope at 0 is infinite: such elements are left out.
+  const power = () => (p < 1 ? where(zero, 0, pow(abs(where(zero, 1, x)), p)) : pow(abs(x), p));
+  const total = sum(p === 2 ? mul(x, x) : power(), axes, keepDims);
   const none = equal(total, 0);
   const safe = where(none, 1, total);
   return where(none, 0, p === 2 ? sqrt(safe) : pow(safe, 1 / p));
@@ -187,12 +224,16 @@ export function norm(x: Tensor, p = 2, axes?: Axes, keepDims = false): Tensor {
 
 /** Σ a·b / (max(‖a‖, eps)·max(‖b‖, eps)) along an axis, with broadcasting. */
 export function cosineSimilarity(a: Tensor, b: Tensor, axis = -1, eps = 1e-8): Tensor {
+  const shape = broadcastShapes(a.shape, b.shape);
+  if (!shape) throw opError('cosineSimilarity', 'shapes do not broadcast', [a, b]);
   const unit = (x: Tensor) => div(x, maximum(norm(x, 2, axis, true), eps));
-  return sum(mul(unit(a), unit(b)), axis);
+  return sum(mul(unit(expand(a, shape)), unit(expand(b, shape))), axis);
 }
-/** log Σ exp(x), without overflow. */
+/** log Σ exp(x), without overflow; −∞ where there is nothing, or nothing but −∞. */
 export function logSumExp(x: Tensor, axes?: Axes, keepDims = false): Tensor {
-  const peak = max(x, axes, true);
+  if (x.size === 0) return log(sum(exp(x), axes, keepDims));
+  const top = stopGradient(max(x, axes, true));
+  const peak = where(equal(abs(top), Number.POSITIVE_INFINITY), 0, top);
   const out = add(log(sum(exp(sub(x, peak)), axes, true)), peak);
   if (keepDims) return out;
   const dropped = sumShape(x, axes);
@@ -200,7 +241,7 @@ export function logSumExp(x: Tensor, axes?: Axes, keepDims = false): Tensor {
 }
 const sumShape = (x: Tensor, axes?: Axes): Shape => {
   const list = axes === undefined ? x.shape.map((_, i) => i) : typeof axes === 'number' ? [axes] : axes;
-  const drop = list.map((a) => normalizeAxis(a, x.rank));
+  const drop = list.map((a) => axisOf('logSumExp', a, x));
   return x.shape.filter((_, i) => !drop.includes(i));
 };
 

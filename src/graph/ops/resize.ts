@@ -1,12 +1,14 @@
 import { floats, i64 } from '../host.ts';
 import { constant, type Tensor } from '../tensor.ts';
+import { opError } from './common.ts';
 import { type PerAxis, perAxis } from './conv.ts';
 import { gather } from './gather.ts';
 import { matmul } from './linear.ts';
 import { expand, reshape, transpose } from './shape.ts';
 
 export interface ResizeOptions {
-  mode?: 'nearest' | 'bilinear' | 'bicubic';
+  /** `nearest` takes the pixel at ⌊o·n / m⌋ of n, as PyTorch's of that name; `nearestExact` the one at its centre. */
+  mode?: 'nearest' | 'nearestExact' | 'bilinear' | 'bicubic';
   /** Map corner to corner (bilinear, bicubic). */
   alignCorners?: boolean;
   /** Widen the filter when shrinking, as Pillow does (bilinear, bicubic). */
@@ -69,20 +71,24 @@ function weights(n: number, m: number, { mode, alignCorners, antialias }: Requir
  */
 export function resize(x: Tensor, size: PerAxis, options: ResizeOptions = {}): Tensor {
   const { mode = 'nearest', alignCorners = false, antialias = false } = options;
-  if (x.rank < 3) throw new Error(`resize: needs [N, C, ...spatial] (got ${x})`);
-  if (antialias && (mode === 'nearest' || alignCorners)) {
-    throw new Error('resize: antialias goes with bilinear or bicubic, without alignCorners');
+  if (x.rank < 3) throw opError('resize', 'needs [N, C, ...spatial]', [x]);
+  const nearest = mode === 'nearest' || mode === 'nearestExact';
+  if (!nearest && mode !== 'bilinear' && mode !== 'bicubic')
+    throw opError('resize', `has no mode "${mode}"`, [x]);
+  if ((antialias || alignCorners) && (nearest || (antialias && alignCorners))) {
+    throw opError('resize', 'antialias or alignCorners go with bilinear or bicubic, and not together', [x]);
   }
   return perAxis('resize', 'size', size, x.rank - 2).reduce((y, m, i) => {
     const axis = i + 2;
     const n = x.shape[axis]!;
     if (m === n) return y;
-    if (mode !== 'nearest') return mapAxis(y, axis, weights(n, m, { mode, alignCorners, antialias }), m);
+    if (!nearest) return mapAxis(y, axis, weights(n, m, { mode, alignCorners, antialias }), m);
     if (m % n === 0) {
       const unit = reshape(y, [...y.shape.slice(0, axis + 1), 1, ...y.shape.slice(axis + 1)]);
       return reshape(expand(unit, unit.shape.with(axis + 1, m / n)), y.shape.with(axis, m));
     }
-    const at = Array.from({ length: m }, (_, o) => Math.min(Math.floor((o * n) / m), n - 1));
+    const shift = mode === 'nearestExact' ? 0.5 : 0;
+    const at = Array.from({ length: m }, (_, o) => Math.min(Math.floor(((o + shift) * n) / m), n - 1));
     return gather(y, constant(i64(at)), axis);
   }, x);
 }

@@ -1,7 +1,7 @@
 import { type Shape, sizeOf } from '../host.ts';
 import type { Rules } from '../rule.ts';
 import { apply, constant, type Node, type Tensor } from '../tensor.ts';
-import { broadcastShapes, normalizeAxis, opError, sameShape } from './common.ts';
+import { axisOf, broadcastShapes, opError, sameShape } from './common.ts';
 import { sumTo } from './reduce.ts';
 
 export const shapeRules: Rules<'reshape' | 'transpose' | 'expand' | 'slice' | 'pad' | 'concat'> = {
@@ -114,7 +114,16 @@ export const shapeRules: Rules<'reshape' | 'transpose' | 'expand' | 'slice' | 'p
 /** The same elements in another shape; one entry may be −1, for what is left. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   const known = shape.reduce((n, d) => (d === -1 ? n : n * d), 1);
-  const full = shape.map((d) => (d === -1 ? x.size / known : d));
+  const rest = x.size / known;
+  const open = shape.filter((d) => d === -1).length;
+  if (
+    open > 1 ||
+    (open === 1 && !Number.isInteger(rest)) ||
+    shape.some((d) => d < -1 || !Number.isInteger(d))
+  ) {
+    throw opError('reshape', `cannot become [${shape.join(', ')}]`, [x]);
+  }
+  const full = shape.map((d) => (d === -1 ? rest : d));
   if (sameShape(x.shape, full)) return x;
   if (x.node.op === 'constant' && sizeOf(full) === x.size) {
     return constant({ ...(x.node as Node<'constant'>).attrs.value, shape: full });
@@ -124,14 +133,18 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
 
 /** Reorders axes; without `perm`, swaps the last two. */
 export function transpose(x: Tensor, perm?: readonly number[]): Tensor {
-  const order = perm ?? [...x.shape.keys()].map((i) => (i < x.rank - 2 ? i : 2 * x.rank - 3 - i));
-  if (order.every((p, i) => p === i)) return x;
+  const swapped = (i: number) => (i < x.rank - 2 || x.rank < 2 ? i : 2 * x.rank - 3 - i);
+  const order = perm?.map((p) => axisOf('transpose', p, x)) ?? [...x.shape.keys()].map(swapped);
+  if (order.length === x.rank && order.every((p, i) => p === i)) return x;
   return apply('transpose', [x], { perm: order });
 }
 
-/** Broadcasts to a larger shape. */
-export const expand = (x: Tensor, shape: Shape): Tensor =>
-  sameShape(x.shape, shape) ? x : apply('expand', [x], { shape });
+/** Broadcasts to a larger shape; −1 keeps an axis as long as it is. */
+export function expand(x: Tensor, shape: Shape): Tensor {
+  const lead = shape.length - x.rank;
+  const full = shape.map((n, i) => (n === -1 && i >= lead ? x.shape[i - lead]! : n));
+  return sameShape(x.shape, full) ? x : apply('expand', [x], { shape: full });
+}
 
 const sliceAll = (
   x: Tensor,
@@ -147,13 +160,15 @@ const sliceAll = (
 
 /** Elements start, start + step, … before `end` of one axis. Negative bounds count from the end, as in NumPy. */
 export function slice(x: Tensor, axis: number, start: number, end?: number, step = 1): Tensor {
-  const a = normalizeAxis(axis, x.rank);
+  const a = axisOf('slice', axis, x);
   const n = x.shape[a]!;
   if (!Number.isInteger(step) || step === 0)
-    throw new Error(`slice: step ${step} must be a non-zero integer`);
+    throw opError('slice', `step ${step} must be a non-zero integer`, [x]);
   const bound = (i: number, low: number, high: number) => Math.min(Math.max(i < 0 ? i + n : i, low), high);
   const back = step < 0;
+  // A start before the first element leaves nothing, whichever way it is said.
   const from = back ? bound(start, -1, n - 1) : bound(start, 0, n);
+  if (back && from === -1) return slice(x, a, 0, 0);
   const stop = end === undefined ? (back ? -1 : n) : back ? bound(end, -1, n - 1) : bound(end, 0, n);
   const to = back ? Math.min(from, stop) : Math.max(from, stop);
   const at = (value: number, others: readonly number[]) => others.map((v, i) => (i === a ? value : v));
@@ -169,8 +184,9 @@ export function slice(x: Tensor, axis: number, start: number, end?: number, step
   );
 }
 
-/** Reverses the order along an axis. */
-export const flip = (x: Tensor, axis: number): Tensor => slice(x, axis, -1, undefined, -1);
+/** Reverses the order along an axis, or several. */
+export const flip = (x: Tensor, axes: number | readonly number[]): Tensor =>
+  (typeof axes === 'number' ? [axes] : axes).reduce((y, axis) => slice(y, axis, -1, undefined, -1), x);
 
 /** Puts `factor − 1` zeros between the elements of an axis. */
 export function dilate(x: Tensor, axis: number, factor: number): Tensor {
@@ -182,22 +198,37 @@ export function dilate(x: Tensor, axis: number, factor: number): Tensor {
   return slice(reshape(spaced, x.shape.with(axis, n * factor)), axis, 0, (n - 1) * factor + 1);
 }
 
-/** Adds `before` and `after` elements of `value` to each axis. */
-export const pad = (x: Tensor, before: readonly number[], after: readonly number[], value = 0): Tensor =>
-  [...before, ...after].every((n) => n === 0) ? x : apply('pad', [x], { before, after, value });
+/** Adds `before` and `after` elements of `value` to each axis; negative counts cut as many off. */
+export function pad(x: Tensor, before: readonly number[], after: readonly number[], value = 0): Tensor {
+  const counts = [...before, ...after];
+  const fits = before.length === x.rank && after.length === x.rank && counts.every(Number.isInteger);
+  if (!fits || x.shape.some((n, i) => n + before[i]! + after[i]! < 0)) {
+    throw opError('pad', `[${before}] before and [${after}] after do not fit`, [x]);
+  }
+  if (counts.every((n) => n === 0)) return x;
+  if (counts.every((n) => n >= 0)) return apply('pad', [x], { before, after, value });
+  const grow = (list: readonly number[]) => list.map((n) => Math.max(n, 0));
+  // Padded first: a cut may reach into what is added on the other side.
+  const wide = pad(x, grow(before), grow(after), value);
+  return sliceAll(
+    wide,
+    before.map((n) => Math.max(-n, 0)),
+    wide.shape.map((n, i) => n + Math.min(after[i]!, 0)),
+  );
+}
 
 export function concat(tensors: readonly Tensor[], axis: number): Tensor {
-  if (tensors.length === 0) throw new Error('concat: needs at least one tensor');
+  if (tensors.length === 0) throw opError('concat', 'needs at least one tensor');
   return tensors.length === 1
     ? tensors[0]!
-    : apply('concat', tensors, { axis: normalizeAxis(axis, tensors[0]!.rank) });
+    : apply('concat', tensors, { axis: axisOf('concat', axis, tensors[0]!) });
 }
 
 /** Cuts an axis into pieces of the given lengths. */
 export function split(x: Tensor, sizes: readonly number[], axis: number): Tensor[] {
   const total = sizes.reduce((a, b) => a + b, 0);
   if (total !== x.dim(axis)) {
-    throw new Error(`split: lengths ${sizes.join(' + ')} = ${total} do not fill axis ${axis} of ${x}`);
+    throw opError('split', `lengths ${sizes.join(' + ')} = ${total} do not fill axis ${axis}`, [x]);
   }
   let start = 0;
   return sizes.map((n) => {
@@ -206,10 +237,43 @@ export function split(x: Tensor, sizes: readonly number[], axis: number): Tensor
   });
 }
 
+/** The pieces of length 1 of an axis, without it. */
+export const unstack = (x: Tensor, axis = 0): Tensor[] =>
+  Array.from({ length: x.dim(axis) }, (_, i) => squeeze(slice(x, axis, i, i + 1), axis));
+
+/** Drops an axis of length 1, or all of them. */
+export function squeeze(x: Tensor, axis?: number): Tensor {
+  if (axis === undefined)
+    return reshape(
+      x,
+      x.shape.filter((n) => n !== 1),
+    );
+  const a = axisOf('squeeze', axis, x);
+  if (x.shape[a] !== 1) throw opError('squeeze', `axis ${axis} is not of length 1`, [x]);
+  return reshape(x, x.shape.toSpliced(a, 1));
+}
+/** Inserts an axis of length 1 so that it becomes `axis`. */
+export const unsqueeze = (x: Tensor, axis: number): Tensor =>
+  reshape(x, x.shape.toSpliced(axisOf('unsqueeze', axis, x, x.rank + 1), 0, 1));
+/** Joins the axes from `start` to `end` (inclusive) into one. */
+export function flatten(x: Tensor, start = 0, end = -1): Tensor {
+  if (x.rank === 0) return reshape(x, [1]);
+  const [a, b] = [axisOf('flatten', start, x), axisOf('flatten', end, x)];
+  return reshape(x, [...x.shape.slice(0, a), sizeOf(x.shape.slice(a, b + 1)), ...x.shape.slice(b + 1)]);
+}
+/** Moves an axis to another place; the others keep their order. */
+export function moveAxis(x: Tensor, from: number, to: number): Tensor {
+  const a = axisOf('moveAxis', from, x);
+  const rest = [...x.shape.keys()].filter((i) => i !== a);
+  return transpose(x, rest.toSpliced(axisOf('moveAxis', to, x), 0, a));
+}
+
 /** Joins tensors of one shape along a new axis. */
 export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
-  const rank = (tensors[0]?.rank ?? 0) + 1;
-  const a = normalizeAxis(axis, rank);
+  if (tensors.length === 0) throw opError('stack', 'needs at least one tensor');
+  if (tensors.some((t) => !sameShape(t.shape, tensors[0]!.shape)))
+    throw opError('stack', 'shapes differ', tensors);
+  const a = axisOf('stack', axis, tensors[0]!, tensors[0]!.rank + 1);
   return concat(
     tensors.map((t) => reshape(t, [...t.shape.slice(0, a), 1, ...t.shape.slice(a)])),
     a,

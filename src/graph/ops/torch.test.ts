@@ -1,10 +1,12 @@
 import { describe } from 'vitest';
-import type { Tensor } from '../index.ts';
+import { constant, i64, type Tensor } from '../index.ts';
 import { testGolden } from '../testing/golden.ts';
 import * as ops from './index.ts';
 
 const eye = (n: number, like: Tensor, scale = 1) =>
   ops.where(ops.equal(ops.triu(ops.tril(ops.expand(like.sum().mul(0).add(1), [n, n]))), 1), scale, 0);
+
+const corner = constant(i64([0, 1, 0, 0], [2, 2]));
 
 const functions: Record<string, (...xs: Tensor[]) => Tensor> = {
   conv2d: (x, w, b) => ops.conv(x!, w!, b, { stride: 2, padding: 1, groups: 2 }),
@@ -53,6 +55,44 @@ const functions: Record<string, (...xs: Tensor[]) => Tensor> = {
   solve: (a, b) => ops.solve(a!, b!),
   leakyRelu: (x) => ops.leakyRelu(x!, 0.2),
   elu: (x) => ops.elu(x!, 0.7),
+  'clip, bounds': (x) => ops.clip(x!, -2, 1),
+  'clip, tensors': (x, a, b) => ops.clip(x!, a, b),
+  'relu6, bounds': (x) => ops.relu6(x!),
+  'hardSigmoid, bounds': (x) => ops.hardSigmoid(x!),
+  'hardSwish, bounds': (x) => ops.hardSwish(x!),
+  'elu, at 0': (x) => ops.elu(x!),
+  celu: (x) => ops.celu(x!, 0.7),
+  hardShrink: (x) => ops.hardShrink(x!),
+  softShrink: (x) => ops.softShrink(x!),
+  glu: (x) => ops.glu(x!),
+  log1p: (x) => ops.log1p(x!),
+  expm1: (x) => ops.expm1(x!),
+  atan2: (y, x) => ops.atan2(y!, x!),
+  'pow, 0': (a, b) => ops.pow(a!, b!),
+  'logSumExp, infinite': (x) => ops.logSumExp(x!, 1),
+  'norm 0.5, zeros': (x) => ops.norm(x!, 0.5, 1),
+  'cosineSimilarity, ranks': (a, b) => ops.cosineSimilarity(a!, b!, 1),
+  'cholesky, symmetric gradient': (x) => ops.cholesky(x!),
+  'solveTriangular, upper, unit': (u, b) => ops.solveTriangular(u!, b!, { upper: true, unitDiagonal: true }),
+  'slice, before the start': (x) => ops.concat([x!.slice(1, -7, undefined, -2), x!], 1).square(),
+  'pad, negative': (x) => ops.pad(x!, [1, -1], [-2, 2]).square(),
+  convTranspose3d: (x, w) => ops.convTranspose(x!, w!, undefined, { stride: [1, 2, 2], padding: [0, 1, 0] }),
+  'maxPool, dilation and ceil': (x) =>
+    ops.maxPool(x!, [4, 3], { stride: [1, 3], padding: [2, 1], dilation: [2, 3], ceilMode: true }),
+  'embedding, padding': (t) => ops.embedding(t!, constant(i64([1, 2, 1, 0])), { paddingIndex: 1 }).square(),
+  'scatterReduce max': (x, u) => ops.scatterReduce(x!, corner, u!, 0, 'max'),
+  'scatterReduce mean': (x, u) => ops.scatterReduce(x!, corner, u!, 0, 'mean'),
+  'rmsNorm, two axes': (x, s) => ops.rmsNorm(x!, s!, 1e-5),
+  'layerNorm, plain': (x) => ops.layerNorm(x!),
+  'resize nearest exact': (x) => ops.resize(x!, [7, 3], { mode: 'nearestExact' }),
+  'gridSample, on the border': (x, g) =>
+    ops.gridSample(x!, g!, { paddingMode: 'border', alignCorners: true }),
+  unfold: (x) => ops.unfold(x!, [2, 3], { stride: 2, padding: 1 }).square(),
+  fold: (x) => ops.fold(x!, [3, 4], 2, { dilation: [1, 2] }).square(),
+  pixelShuffle: (x) => ops.pixelShuffle(x!, 2).square(),
+  repeatInterleave: (x) => ops.repeatInterleave(x!, 2, 1).square(),
+  quantile: (x) => ops.quantile(x!, 0.3, 1).square(),
+  'diagonal, offset': (x) => ops.diagonal(x!, 0, 1, -1).square(),
 };
 for (const equation of [
   'bij,bjk->bik',

@@ -1,6 +1,20 @@
 import type { Rules } from '../rule.ts';
-import { apply, type Tensor } from '../tensor.ts';
-import { add, div, mul, neg, sqrt, sub, unary } from './elementwise.ts';
+import { apply, type Operand, type Tensor } from '../tensor.ts';
+import {
+  add,
+  and,
+  div,
+  equal,
+  less,
+  mul,
+  neg,
+  not,
+  operands,
+  sqrt,
+  sub,
+  unary,
+  where,
+} from './elementwise.ts';
 
 type Trigonometric =
   | 'sin'
@@ -42,3 +56,20 @@ export const cosh = (x: Tensor): Tensor => apply('cosh', [x], {});
 export const asinh = (x: Tensor): Tensor => apply('asinh', [x], {});
 export const acosh = (x: Tensor): Tensor => apply('acosh', [x], {});
 export const atanh = (x: Tensor): Tensor => apply('atanh', [x], {});
+
+/** The angle of the point (x, y) in (−π, π]; at the origin 0 with no gradient. */
+export function atan2(y: Operand, x: Operand): Tensor {
+  const [v, u] = operands(y, x);
+  const origin = and(equal(v, 0), equal(u, 0));
+  // The half angle, from whichever side does not cancel: y / (r + x) or (r − x) / y.
+  const r = sqrt(where(origin, 1, add(mul(u, u), mul(v, v))));
+  const left = less(u, 0);
+  const axis = and(left, equal(v, 0));
+  const right = div(v, where(left, 1, add(r, u)));
+  const far = div(sub(r, where(left, u, 0)), where(and(left, not(axis)), v, 1));
+  return where(
+    origin,
+    0,
+    where(axis, add(div(v, where(axis, u, 1)), Math.PI), mul(atan(where(left, far, right)), 2)),
+  );
+}

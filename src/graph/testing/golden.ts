@@ -5,12 +5,16 @@ import { constant, f32, grad, type HostTensor, input, type Tensor } from '../ind
 
 /** What `tools/reference/ops.py` writes: values, gradients and second gradients of a PyTorch function. */
 interface Golden {
-  inputs: { shape: number[]; data: number[] }[];
+  /** Infinities are text. */
+  inputs: { shape: number[]; data: (number | 'inf' | '-inf')[] }[];
   shape: number[];
   y: number[];
   g: number[][];
   h?: number[][];
 }
+
+const number = (v: number | 'inf' | '-inf'): number =>
+  typeof v === 'number' ? v : v === 'inf' ? Number.POSITIVE_INFINITY : Number.NEGATIVE_INFINITY;
 
 const project = (ts: readonly Tensor[]): Tensor =>
   ts
@@ -65,7 +69,7 @@ export function testGolden(path: URL, functions: Record<string, (...xs: Tensor[]
     const program = await compile(outputs);
     const feeds: Record<string, HostTensor> = {};
     inputs.forEach((x, i) => {
-      if (program.inputs.has(`x${i}`)) feeds[`x${i}`] = f32(x.data, x.shape);
+      if (program.inputs.has(`x${i}`)) feeds[`x${i}`] = f32(x.data.map(number), x.shape);
     });
     const got = await program.run(feeds);
     await program.release();
