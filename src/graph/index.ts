@@ -19,3 +19,4 @@ export {
   Tensor,
   weight,
 } from './tensor.ts';
+export { perExampleGrad, vmap } from './vmap.ts';

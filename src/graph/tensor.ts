@@ -103,6 +103,10 @@ export function constant(value: HostTensor | number, dtype: DType = 'float32'): 
 }
 
 function scalarOf(value: number, dtype: DType): HostTensor {
+  const whole = dtype !== 'bool' && !ops.isFloat({ dtype, shape: [] });
+  if (whole && !Number.isInteger(value)) {
+    throw ops.opError('constant', `${value} is no ${dtype}; cast the other operand first`);
+  }
   const one = (data: TypedArray) => ({ dtype, shape: [], data }) as HostTensor;
   switch (dtype) {
     case 'float16':

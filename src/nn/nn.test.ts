@@ -61,7 +61,10 @@ async function evaluate(outputs: Record<string, Tensor>, feeds: Record<string, H
 }
 
 /** Runs the reference's regression with an optimizer and gives both parameters after every step. */
-async function optimise(transform: Transform): Promise<number[][][]> {
+async function optimise(
+  transform: Transform,
+  watch?: (state: Record<string, HostTensor>) => void,
+): Promise<number[][][]> {
   const { w, b, x, y } = golden.optimizers;
   const shapes: Record<string, Shape> = { w: [3, 2], b: [2] };
   const params = { w: input('w', shapes.w!), b: input('b', shapes.b!) };
@@ -102,6 +105,7 @@ async function optimise(transform: Transform): Promise<number[][][]> {
       ...Object.fromEntries([...hypers].map(([name, f]) => [`hyper/${name}`, f32([f(progress)], [])])),
     });
     for (const name of Object.keys(values)) values[name] = out[`next/${name}` as 'next/w'];
+    watch?.(Object.fromEntries(Object.keys(stateShapes).map((name) => [name, values[`state/${name}`]!])));
     track.push([Array.from(values.w!.data, Number), Array.from(values.b!.data, Number)]);
   }
   await program.release();
@@ -160,6 +164,31 @@ describe('optimizers equal torch.optim over six steps', () => {
     }
   });
 
+  test('an average of parameters starts as the first and follows them', async () => {
+    const plain = await optimise(sgd({ lr: 0.1 }));
+    const averages: number[][] = [];
+    const averaged = await optimise(nn.chain(sgd({ lr: 0.1 }), nn.averageParameters(0.9)), (state) => {
+      averages.push(Array.from(state['1.ema/w']!.data, Number));
+    });
+    expect(averaged).toEqual(plain);
+    let want = plain[0]![0]!;
+    plain.forEach(([w], step) => {
+      want = want.map((old, i) => 0.9 * old + 0.1 * w![i]!);
+      expectClose(averages[step]!, want, 1e-6, `average after step ${step}`);
+    });
+  });
+
+  test('Lion moves by the sign of its look ahead, LAMB by the length of the parameter', async () => {
+    const [first] = await optimise(nn.lion({ lr: 0.01 }));
+    const { w } = golden.optimizers;
+    first![0]!.forEach((x, i) => {
+      expect(Math.abs(x - w[i]!)).toBeCloseTo(0.01, 6);
+    });
+    const [lamb] = await optimise(nn.lamb({ lr: 0.01 }));
+    const length = (v: readonly number[]) => Math.hypot(...v);
+    expect(length(lamb![0]!.map((x, i) => x - w[i]!))).toBeCloseTo(0.01 * length(w), 6);
+  });
+
   test('a weight-decay mask is the same as groups with and without decay', async () => {
     const grouped = (decayMask: nn.Mask) => optimise(adamw({ lr: 0.05, weightDecay: 0.3, decayMask }));
     const want = await optimise(
@@ -216,6 +245,24 @@ describe('schedules', () => {
   });
   test('stepDecay equals StepLR', () => {
     expectClose(rates(nn.stepDecay(0.5, 3), 10), golden.schedules.step!, 1e-9);
+  });
+  test.each<[string, nn.Schedule, totalSteps: number]>([
+    ['multiStep', nn.multiStep(0.5, [2, 3, 7], 0.3), 10],
+    ['exponential', nn.exponential(0.5, 0.8), 6],
+    ['constantWithWarmup', nn.constantWithWarmup(0.5, 3), 6],
+    ['linearWithWarmup', nn.linearWithWarmup(0.5, 3), 10],
+    ['cosineWithWarmup', nn.cosineWithWarmup(0.5, 3), 10],
+    ['cosineWithWarmup, waves', nn.cosineWithWarmup(0.5, 0, 1.25), 10],
+    ['cosineWithRestarts', nn.cosineWithRestarts(0.5, 2, 2), 12],
+    ['polynomial', nn.polynomial(0.5, { warmupSteps: 2, end: 0.01, power: 2 }), 10],
+    ['inverseSqrt', nn.inverseSqrt(0.5, 3), 8],
+    ['inverseSqrt, no warm-up', nn.inverseSqrt(0.5), 4],
+    ['oneCycle', nn.oneCycle(0.5), 12],
+    ['oneCycle, linear', nn.oneCycle(0.5, { rise: 0.4, anneal: 'linear', divide: 5, finalDivide: 10 }), 11],
+  ])('%s equals that of PyTorch or transformers', (name, schedule, totalSteps) => {
+    const want = golden.schedules[name]!;
+    const got = want.map((_, step) => schedule({ step, epoch: step, stepsPerEpoch: 1, totalSteps }));
+    expectClose(got, want, 1e-9);
   });
 });
 

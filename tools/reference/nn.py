@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from transformers import optimization as schedule
 from transformers.optimization import Adafactor
 
 warnings.filterwarnings("ignore")
@@ -146,7 +147,41 @@ def schedules():
         optimizer.step()
         scheduler.step()
     out["step"] = rates
-    return out
+
+    def track(make, steps):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+        scheduler, rates = make(optimizer), []
+        for i in range(steps):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            if i < steps - 1:
+                scheduler.step()
+        return rates
+
+    lr = torch.optim.lr_scheduler
+    return out | {
+        "multiStep": track(lambda o: lr.MultiStepLR(o, [2, 3, 7], 0.3), 10),
+        "exponential": track(lambda o: lr.ExponentialLR(o, 0.8), 6),
+        "constantWithWarmup": track(lambda o: schedule.get_constant_schedule_with_warmup(o, 3), 6),
+        "linearWithWarmup": track(lambda o: schedule.get_linear_schedule_with_warmup(o, 3, 10), 12),
+        "cosineWithWarmup": track(lambda o: schedule.get_cosine_schedule_with_warmup(o, 3, 10), 12),
+        "cosineWithWarmup, waves": track(lambda o: schedule.get_cosine_schedule_with_warmup(o, 0, 10, 1.25), 10),
+        "cosineWithRestarts": track(
+            lambda o: schedule.get_cosine_with_hard_restarts_schedule_with_warmup(o, 2, 12, 2), 14
+        ),
+        "polynomial": track(
+            lambda o: schedule.get_polynomial_decay_schedule_with_warmup(o, 2, 10, lr_end=0.01, power=2), 12
+        ),
+        "inverseSqrt": track(lambda o: schedule.get_inverse_sqrt_schedule(o, 3), 8),
+        "inverseSqrt, no warm-up": track(lambda o: schedule.get_inverse_sqrt_schedule(o, 0), 4),
+        "oneCycle": track(lambda o: lr.OneCycleLR(o, 0.5, total_steps=12), 12),
+        "oneCycle, linear": track(
+            lambda o: lr.OneCycleLR(
+                o, 0.5, total_steps=11, pct_start=0.4, anneal_strategy="linear", div_factor=5, final_div_factor=10
+            ),
+            11,
+        ),
+    }
 
 
 def initialisers():

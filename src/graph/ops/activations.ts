@@ -9,6 +9,7 @@ import {
   lessEqual,
   mul,
   neg,
+  sigmoid,
   silu,
   softplus,
   sub,

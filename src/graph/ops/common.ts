@@ -46,6 +46,12 @@ export const sameShape = (a: Shape, b: Shape): boolean =>
 export const isFloat = (t: TensorType): boolean =>
   t.dtype === 'float32' || t.dtype === 'float64' || t.dtype === 'float16';
 
+/** Requires bools, or anything but bools. */
+export function requireBool(op: OpName, inputs: readonly Tensor[], bool: boolean): void {
+  if (inputs.every((t) => (t.dtype === 'bool') === bool)) return;
+  throw opError(op, bool ? 'needs bools' : 'needs numbers; cast the bools first', inputs);
+}
+
 /** Requires float inputs, for ops that have no integer meaning. */
 export function requireFloat(op: OpName, inputs: readonly Tensor[]): void {
   if (!inputs.every(isFloat)) throw opError(op, 'needs floating-point operands; cast them first', inputs);

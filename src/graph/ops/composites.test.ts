@@ -186,7 +186,7 @@ test('errors name the function and what it got', () => {
   expect(() => ops.padWith('reflect', x, [2, 0], [0, 0])).toThrow(
     'padWith: reflect of axis 0 allows 0 to 1, not 2 and 0 (got float32[2, 3])',
   );
-  expect(() => ops.groupNorm(x, 2)).toThrow('groupNorm: Tensor<float32[2,3]> from input has no 2 groups');
+  expect(() => ops.groupNorm(x, 2)).toThrow('groupNorm: has no 2 groups');
   expect(() => ops.inverse(x)).toThrow('inverse: needs square matrices [..., n, n]');
   expect(() => ops.resize(x, 3)).toThrow('resize: needs [N, C, ...spatial]');
   expect(() => ops.scatterND(x, pairs, x)).toThrow('scatterND: updates');

@@ -8,7 +8,7 @@ import {
   type Rules,
 } from '../rule.ts';
 import { apply, constant, constantNumber, type Operand, Tensor } from '../tensor.ts';
-import { broadcastShapes, isFloat, opError, requireFloat, sameShape } from './common.ts';
+import { broadcastShapes, isFloat, opError, requireBool, requireFloat, sameShape } from './common.ts';
 import { sumTo } from './reduce.ts';
 import { expand, reshape } from './shape.ts';
 
@@ -40,7 +40,10 @@ const binary = (
   onnx: string,
   grad: (g: Tensor, a: Tensor, b: Tensor, y: Tensor) => [() => Tensor, () => Tensor],
 ): OpRule<None> => ({
-  type: (inputs) => binaryType(op, inputs),
+  type: (inputs) => {
+    requireBool(op, inputs, false);
+    return binaryType(op, inputs);
+  },
   grad: ([g], node, _attrs, needs) => {
     const [a, b] = node.inputs as [Tensor, Tensor];
     const [da, db] = grad(g!, a, b, node.outputs[0]!);
@@ -50,7 +53,10 @@ const binary = (
 });
 
 const compare = (op: Compare, onnx: string): OpRule<None> => ({
-  type: (inputs) => ({ ...binaryType(op, inputs), dtype: 'bool' }),
+  type: (inputs) => {
+    if (op !== 'equal') requireBool(op, inputs, op === 'and' || op === 'or');
+    return { ...binaryType(op, inputs), dtype: 'bool' };
+  },
   grad: nonDifferentiable,
   emit: (e, inputs) => e.node(onnx, inputs),
 });
@@ -123,7 +129,14 @@ export const elementwiseRules: Rules<
   lessEqual: compare('lessEqual', 'LessOrEqual'),
   and: compare('and', 'And'),
   or: compare('or', 'Or'),
-  not: { type: same, grad: nonDifferentiable, emit: (e, inputs) => e.node('Not', inputs) },
+  not: {
+    type: (inputs) => {
+      requireBool('not', inputs, true);
+      return same(inputs);
+    },
+    grad: nonDifferentiable,
+    emit: (e, inputs) => e.node('Not', inputs),
+  },
   where: {
     type([condition, a, b]) {
       if (condition!.dtype !== 'bool') throw opError('where', 'the condition must be bool', [condition!]);

@@ -2,7 +2,7 @@ import { i64, type Shape, sizeOf } from '../host.ts';
 import type { Rules } from '../rule.ts';
 import { apply, constant, type Tensor } from '../tensor.ts';
 import { axisOf, normalizeAxis, opError, sameShape } from './common.ts';
-import { add, cast, div, equal, less, mul, stopGradient, where } from './elementwise.ts';
+import { add, cast, div, equal, less, mul, onnxTypes, stopGradient, where } from './elementwise.ts';
 import { sum } from './reduce.ts';
 import { expand, reshape, transpose } from './shape.ts';
 
@@ -83,7 +83,16 @@ export const gatherRules: Rules<'gather' | 'gatherElements' | 'scatter'> = {
         gatherElements(g!, indices, axis),
       ];
     },
-    emit: (e, inputs, { axis, reduction }) => e.node('ScatterElements', inputs, { axis, reduction }),
+    emit: (e, inputs, { axis, reduction }, node) => {
+      if (node.outputs[0]!.dtype !== 'float16' || reduction === 'none') {
+        return e.node('ScatterElements', inputs, { axis, reduction });
+      }
+      // There is no kernel that combines halves.
+      const wide = (name: string) => e.node('Cast', [name], { to: onnxTypes.float32 })[0]!;
+      const [x, indices, updates] = inputs as [string, string, string];
+      const sums = e.node('ScatterElements', [wide(x), indices, wide(updates)], { axis, reduction });
+      return e.node('Cast', sums, { to: onnxTypes.float16 });
+    },
   },
 };
 

@@ -33,7 +33,7 @@ export const rules = table as { [K in OpName]: OpRule<unknown> };
 export * from './activations.ts';
 export * from './arrange.ts';
 export { checkpoint } from './checkpoint.ts';
-export { normalizeAxis, opError } from './common.ts';
+export { isFloat, normalizeAxis, opError } from './common.ts';
 export * from './conv.ts';
 export * from './einsum.ts';
 export * from './elementwise.ts';

@@ -275,6 +275,31 @@ test('errors name the op, the problem and the operands', () => {
   expect(() => grad(a.sum(), [input('b', [1])])).toThrow('grad: the loss does not depend on "b"');
 });
 
+test('what a dtype cannot hold or an op cannot take is refused while tracing', () => {
+  const [n, b, x] = [input('n', [2], 'int32'), input('b', [2], 'bool'), input('x', [2])];
+  expect(() => n.mul(0.5)).toThrow('constant: 0.5 is no int32; cast the other operand first');
+  expect(() => b.add(b)).toThrow('add: needs numbers; cast the bools first (got bool[2] and bool[2])');
+  expect(() => ops.less(b, b)).toThrow('less: needs numbers');
+  expect(() => ops.and(x, x)).toThrow('and: needs bools (got float32[2] and float32[2])');
+  expect(() => ops.not(n)).toThrow('not: needs bools (got int32[2])');
+});
+
+test('halves are gathered and scattered with their gradients; bools are chosen', async () => {
+  const x = constant(f32([1, 2, 3])).cast('float16');
+  const [dx] = grad(ops.gather(x.mul(x), constant(i64([0, 2, 2]))).sum(), [x]);
+  expect(await value(dx!.cast('float32'))).toEqual([2, 0, 12]);
+  const b = constant({ dtype: 'bool', shape: [2, 2], data: Uint8Array.of(1, 1, 1, 1) });
+  expect(await value(ops.tril(b).cast('int32'))).toEqual([1, 0, 1, 1]);
+});
+
+test('a mean of nothing is no number, and the third derivative is there', async () => {
+  const x = input('x', [1]);
+  expect(await value(input('e', [0, 1]).mean(0), { e: f32([], [0, 1]) })).toEqual([Number.NaN]);
+  let d = ops.sin(x);
+  for (let order = 0; order < 3; order++) [d] = grad(d.sum(), [x]) as [Tensor];
+  expect((await value(d, { x: f32([0.3]) }))[0]).toBeCloseTo(-Math.cos(0.3), 6);
+});
+
 test('a gradient holds no outer products, and nothing of what is frozen', () => {
   const x = input('x', [8, 4]);
   const frozen = input('frozen', [4, 4]);
