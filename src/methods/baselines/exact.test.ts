@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { baseAndNew, ensembles, harmonicMean, type Pixels, templates } from '../../data/index.ts';
-import { constant, f32, grad, type HostTensor, i64, input, print, sizeOf } from '../../graph/index.ts';
+import { constant, f32, type HostTensor, i64, input, print, sizeOf } from '../../graph/index.ts';
 import { type ClipModel, loadAdapter, saveAdapter } from '../../hub/index.ts';
 import { textTower } from '../../models/clip/index.ts';
 import { coopCosine, trace } from '../../nn/index.ts';
 import { methods } from '../list.ts';
+import { columns, difference, weightGradients } from '../testing/compare.ts';
 import { classNames, resultOf, shapesOf, tinyClip, tinyTask, vitB16 } from '../testing/tiny-clip.ts';
 import { scoreFeatures } from '../vlm/classify.ts';
 import { Batches, labelsOf, rowsOf } from '../vlm/loop.ts';
@@ -46,19 +47,6 @@ const plainFeatures = (sentences: readonly string[], padTo?: number) =>
     return textTower(s, constant(ids), model.config).features;
   });
 
-/** Largest difference relative to the largest value. */
-function difference(a: HostTensor, b: HostTensor): number {
-  expect(a.shape).toEqual(b.shape);
-  const [x, y] = [a.data as Float32Array, b.data as Float32Array];
-  return Math.max(...x.map((v, i) => Math.abs(v - y[i]!))) / Math.max(...y.map(Math.abs));
-}
-const columns = (t: HostTensor, order: readonly number[]): HostTensor => {
-  const [n, width] = t.shape as [number, number];
-  const data = Array.from({ length: n * order.length }, (_, i) =>
-    Number(t.data[Math.floor(i / order.length) * width + order[i % order.length]!]),
-  );
-  return f32(data, [n, order.length]);
-};
 const softFeatures = (context: HostTensor, length: number, position: ClassPosition, classes = classNames) => {
   const layout = layoutPrompts(model, classes, length, position);
   return textFeatures(model, (s) => promptFeatures(s, constant(context), model, layout));
@@ -141,15 +129,10 @@ describe('3: what is trained', () => {
       const batch = { features: input('features', [32, 512]), labels: input('labels', [32], 'int64') };
       const { result, params } = trace(source, (s) => promptLoss(s, big, prompts, {}, batch).loss);
       expect(params.map((p) => [p.name, sizeOf(p.shape)])).toEqual([['context', count]]);
-      const [gradient] = grad(result, [params[0]!.tensor]);
-      const graph = print({ loss: result, gradient: gradient! }).split('\n');
-      const matrices = source.names().map((name) => `float32[${source.get(name)!.shape}]`);
-      const made = graph.filter(
-        (line) => / : float32\[\d+,\d+\]$/.test(line) && !line.includes(' = weight('),
-      );
-      expect(made.filter((line) => matrices.includes(line.split(' : ')[1]!))).toEqual([]);
-      expect(graph.some((line) => line.includes('vision_model'))).toBe(false);
-      expect(graph.some((line) => line.includes('text_model.encoder.layers.11.mlp.fc2.weight'))).toBe(true);
+      expect(weightGradients(big, result, params)).toEqual([]);
+      const graph = print({ loss: result });
+      expect(graph).not.toContain('vision_model');
+      expect(graph).toContain('text_model.encoder.layers.11.mlp.fc2.weight');
     },
   );
 

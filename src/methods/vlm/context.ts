@@ -1,8 +1,9 @@
 import { z } from 'zod';
+import { fillTemplate } from '../../data/index.ts';
 import { sizeOf } from '../../graph/index.ts';
 import type { ClipModel } from '../../hub/index.ts';
 import { type Initializer, normalInit } from '../../nn/index.ts';
-import { wordEmbeddings, wordIds } from './prompts.ts';
+import { layoutPrompts, layoutSentences, type PromptLayout, wordEmbeddings, wordIds } from './prompts.ts';
 
 /** How many soft tokens there are, and what they start from. */
 export interface ContextOptions {
@@ -39,6 +40,27 @@ export function contextOf(
     );
   }
   return { length, init: wordsInit(model, contextInit) };
+}
+
+/**
+ * Sentences "a photo of a name." whose first `contextLength` tokens are soft and start from their words; the other
+ * words stay (MaPLe). Without `contextInit`, placeholders that start from random numbers.
+ */
+export function leadingWords(
+  model: ClipModel,
+  classes: readonly string[],
+  { contextLength, contextInit }: ContextOptions,
+): { layout: PromptLayout; init: Initializer } {
+  if (contextInit === '')
+    return { layout: layoutPrompts(model, classes, contextLength), init: normalInit(0.02) };
+  const words = wordIds(model, contextInit).length;
+  if (words < contextLength) {
+    throw new Error(
+      `"${contextInit}" is ${words} tokens, fewer than the ${contextLength} soft ones; give more words, or none ("")`,
+    );
+  }
+  const sentences = classes.map((c) => fillTemplate(`${contextInit} {}.`, c));
+  return { layout: layoutSentences(model, sentences, contextLength), init: wordsInit(model, contextInit) };
 }
 
 /** Copies of the embeddings of the first words of `text`, as many as the shape [..., n, width] has. */
