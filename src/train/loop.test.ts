@@ -306,4 +306,11 @@ describe('training that goes wrong', () => {
     await run({ ...settings, dir, signal: stop.signal, onEvent });
     await expect(run({ ...settings, dir, resume: true })).rejects.toThrow(message as string);
   });
+
+  test('but not single steps far above the others, as batches of one image have them', async () => {
+    const x = f32(new Float32Array(12), [4, 3]);
+    const uneven = (t: Progress) => ({ x, y: f32(new Float32Array(4).fill(t.step % 7 === 6 ? 4 : 0.03)) });
+    const { step: last } = await run({ batch: uneven, stepsPerEpoch: 35, totalSteps: 105 });
+    expect(last).toBe(105);
+  });
 });

@@ -93,7 +93,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   const started = performance.now();
   const first = done;
   let lastSaved = done;
-  const watch = new DivergenceWatch();
+  const watch = new DivergenceWatch(stepsPerEpoch);
   for (const { loss } of log.map((line) => JSON.parse(line))) if (loss !== undefined) watch.seen(loss);
   let early = best ? best.stale >= (evaluation?.earlyStop?.patience ?? Number.POSITIVE_INFINITY) : false;
   while (done < totalSteps && !early) {
@@ -181,23 +181,31 @@ function requireFinite(params: Values, step: number): void {
   }
 }
 
-/** Tells a loss that is no longer a number, or that has left its starting range for good. */
+/**
+ * Tells a loss that is no longer a number, or that has left its range for good: its mean over about an epoch, since
+ * single steps of few examples go up and down by far more than that.
+ */
 class DivergenceWatch {
-  private smoothed = Number.NaN;
+  private smoothed = 0;
   private lowest = Number.POSITIVE_INFINITY;
   private steps = 0;
+  private readonly horizon: number;
+
+  constructor(stepsPerEpoch: number) {
+    this.horizon = Math.min(Math.max(stepsPerEpoch, 10), 200);
+  }
 
   seen(loss: number): void {
-    this.smoothed = Number.isNaN(this.smoothed) ? loss : 0.9 * this.smoothed + 0.1 * loss;
-    this.lowest = Math.min(this.lowest, this.smoothed);
     this.steps++;
+    this.smoothed += (loss - this.smoothed) / Math.min(this.steps, this.horizon);
+    if (this.steps >= this.horizon) this.lowest = Math.min(this.lowest, this.smoothed);
   }
 
   trouble(metrics: Record<string, number>): string | undefined {
     const bad = Object.entries(metrics).find(([, value]) => !Number.isFinite(value));
     if (bad) return `${bad[0]} is ${bad[1]}`;
     this.seen(metrics.loss!);
-    if (this.steps <= 20 || this.smoothed <= 10 * Math.max(this.lowest, 0.1)) return undefined;
+    if (this.smoothed <= 10 * Math.max(this.lowest, 0.1)) return undefined;
     return `the loss rose to ${this.smoothed.toPrecision(3)} from ${this.lowest.toPrecision(3)}`;
   }
 }
