@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { compile } from '../../runtime/program.ts';
 import * as g from '../index.ts';
@@ -103,6 +106,7 @@ function modelOf(
   output: string,
   initializers: [name: string, value: HostTensor][] = [],
   opset = 17,
+  tensor?: ProtoWriter,
 ): Uint8Array {
   const graph = new ProtoWriter();
   for (const [type, ins, outs, attrs = []] of nodes) {
@@ -115,6 +119,7 @@ function modelOf(
     }
     graph.message(1, node);
   }
+  if (tensor) graph.message(5, tensor);
   for (const [name, t] of initializers) {
     const proto = new ProtoWriter();
     for (const d of t.shape) proto.int(1, d);
@@ -189,6 +194,46 @@ test('what decides shapes must be known, and the error names it', async () => {
   );
   expect(model.call({ ...given, k: g.constant(f32([2])) }).y!.shape).toEqual([2]);
   expect(() => model.call({ ...given, z: given.x })).toThrow('no input "z"; inputs are x, k');
+});
+
+test('weights in files beside the model stay there; a model may name no other files', async () => {
+  const beside = (location: string) => {
+    const tensor = new ProtoWriter().int(1, 2).int(1, 50).int(2, 1).string(8, 'w').int(14, 1);
+    for (const [key, value] of [
+      ['location', location],
+      ['offset', '8'],
+      ['length', '400'],
+    ]) {
+      tensor.message(13, new ProtoWriter().string(1, key!).string(2, value!));
+    }
+    return modelOf([['Mul', ['x', 'w'], ['y']]], [['x', ['rows', 50]]], 'y', [], 17, tensor);
+  };
+  const numbers = wave([102]);
+  const x = input('x', [2, 50]);
+  const folder = await mkdtemp(join(tmpdir(), 'attune-external-'));
+  try {
+    await writeFile(join(folder, 'weights.bin'), g.bytesOf(numbers));
+    await writeFile(join(folder, 'model.onnx'), beside('weights.bin'));
+    const model = await importOnnx(join(folder, 'model.onnx'));
+    expect(model.weights.get('w')!.file).toEqual({
+      path: join(folder, 'weights.bin'),
+      offset: 8,
+      length: 400,
+    });
+    const ones = f32(new Float32Array(100).fill(1), [2, 50]);
+    const expected = Array.from(numbers.data, Number).slice(2);
+    expect((await values(model.call({ x }), { x: ones })).y).toEqual(expected);
+    expect(Array.from((await model.weights.get('w')!.load()).data, Number)).toEqual(expected);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+  const alone = await importOnnx(beside('weights.bin'));
+  await expect(alone.weights.get('w')!.load()).rejects.toThrow(
+    'import the model by its path, or give `read`',
+  );
+  for (const location of ['../secret', '/etc/passwd', 'a/../../b']) {
+    await expect(importOnnx(beside(location))).rejects.toThrow('which is not a file beside the model');
+  }
 });
 
 test('nodes may stand in any order, but not in a circle', async () => {

@@ -1,8 +1,9 @@
-import { hostValue, numbersOf } from '../evaluate.ts';
+import { hostValue } from '../evaluate.ts';
 import { type DType, f32, floats, type HostTensor, i64, type Shape } from '../host.ts';
 import { isFloat } from '../ops/common.ts';
 import { normalizeAxis, onnxTypes } from '../ops/index.ts';
 import type { OnnxAttr } from '../rule.ts';
+import { numbers } from '../simplify/fold.ts';
 import { applyAll, constant, Tensor } from '../tensor.ts';
 import { dtypeOf, isFourBits, type OnnxGraph, type OnnxNode, type OnnxValue, typeName } from './decode.ts';
 
@@ -135,12 +136,12 @@ export class NodeReader {
   /** Its numbers: shapes, axes, bounds. */
   known(i: number): number[] | undefined {
     const value = this.host(i);
-    return value && Array.from(numbersOf(value));
+    return value && numbers(value);
   }
   /** The numbers of a value that may be known. */
   valueOf(t: Tensor): ArrayLike<number> | undefined {
     const value = hostValue(t);
-    return value && numbersOf(value);
+    return value && numbers(value);
   }
   required(i: number): number[] {
     return this.known(i) ?? this.fail(`lacks its input ${i}`);

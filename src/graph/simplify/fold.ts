@@ -58,7 +58,7 @@ const numeric: Partial<Record<OpName, (...xs: number[]) => number>> = {
 export const isElementwise = (op: OpName): boolean => numeric[op] !== undefined;
 
 /** Where element `i` of `shape` lies in a row-major array of `lengths`, by the coordinates that `at` makes of its own. */
-function indices(
+export function indices(
   shape: Shape,
   lengths: Shape,
   at: (coordinates: readonly number[]) => readonly number[],
@@ -117,9 +117,10 @@ export function evaluate<N extends OpName>(
   attrs: OpAttrs[N],
   inputs: readonly HostTensor[],
   { dtype, shape }: TensorType,
+  limit = LIMIT,
 ): HostTensor | undefined {
   if (op === 'reshape') return { ...inputs[0]!, shape };
-  if (sizeOf(shape) > LIMIT || inputs.some((t) => t.data.length > LIMIT)) return undefined;
+  if (sizeOf(shape) > limit || inputs.some((t) => t.data.length > limit)) return undefined;
   const move = moves[op];
   if (move) return pick(inputs, move(attrs, inputs, shape), dtype, shape);
   const f = numeric[op];
@@ -143,11 +144,12 @@ function pick(
   return { dtype, shape, data } as HostTensor;
 }
 
-const numbers = (t: HostTensor): number[] =>
+/** Elements as numbers; integers beyond 2^53 are rounded. */
+export const numbers = (t: HostTensor): number[] =>
   Array.from(t.dtype === 'float16' || t.dtype === 'bfloat16' ? toFloat32(t).data : t.data, Number);
 
 /** Numbers as `dtype`, rounded or cut as a cast does; undefined where the dtype does not hold them. */
-function tensorOf(values: readonly number[], dtype: DType, shape: Shape): HostTensor | undefined {
+export function tensorOf(values: readonly number[], dtype: DType, shape: Shape): HostTensor | undefined {
   if (dtype === 'float32') return { dtype, shape, data: Float32Array.from(values) };
   if (dtype === 'float64') return { dtype, shape, data: Float64Array.from(values) };
   if (dtype === 'float16') return toFloat16({ dtype: 'float32', shape, data: Float32Array.from(values) });
@@ -156,7 +158,8 @@ function tensorOf(values: readonly number[], dtype: DType, shape: Shape): HostTe
   if (dtype === 'int64' && whole.every(Number.isSafeInteger)) {
     return { dtype, shape, data: BigInt64Array.from(whole, BigInt) };
   }
-  if (dtype === 'int32' && whole.every((v) => v === (v | 0)))
-    return { dtype, shape, data: Int32Array.from(whole) };
-  return undefined;
+  if (dtype === 'int64' || dtype === 'uint64' || dtype === 'bfloat16') return undefined;
+  const data = emptyArray(dtype, whole.length);
+  data.set(whole);
+  return whole.every((v, i) => v === data[i]) ? ({ dtype, shape, data } as HostTensor) : undefined;
 }

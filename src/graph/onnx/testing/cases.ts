@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { compile } from '../../../runtime/program.ts';
-import { numbersOf } from '../../evaluate.ts';
 import { constant, type HostTensor, importOnnx, input, sizeOf, type Tensor } from '../../index.ts';
+import { numbers } from '../../simplify/fold.ts';
 import { decodeTensor } from '../decode.ts';
 
 type Span = readonly [offset: number, length: number];
@@ -12,7 +12,10 @@ interface PackedCase {
   readonly atol: number;
   readonly model: Span;
   readonly sets: readonly { readonly inputs: readonly Span[]; readonly outputs: readonly Span[] }[];
+  readonly gradients?: Gradients;
 }
+/** Of Σ y·cos(0, 1, 2, …) by weight: Σ g·cos(0, 1, 2, …) and ‖g‖. */
+type Gradients = Record<string, readonly [projection: number, norm: number]>;
 /** A model with inputs and the outputs that it must give. */
 export interface NodeCase {
   readonly name: string;
@@ -23,6 +26,7 @@ export interface NodeCase {
     readonly inputs: readonly Uint8Array[];
     readonly outputs: readonly Uint8Array[];
   }[];
+  readonly gradients?: Gradients;
 }
 
 /** Reads a file that `tools/reference/onnx_cases.py` wrote. */
@@ -107,7 +111,7 @@ export function difference(
   if (got.dtype !== want.dtype || String(got.shape) !== String(want.shape)) {
     return `${got.dtype}[${got.shape}] for ${want.dtype}[${want.shape}]`;
   }
-  const [a, b] = [numbersOf(got), numbersOf(want)];
+  const [a, b] = [numbers(got), numbers(want)];
   for (let i = 0; i < sizeOf(want.shape); i++) {
     const [x, y] = [a[i]!, b[i]!];
     if (Object.is(x, y) || Math.abs(x - y) <= atol + rtol * Math.abs(y)) continue;
