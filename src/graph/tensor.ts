@@ -50,29 +50,70 @@ export class Tensor {
     return `Tensor<${this.dtype}[${this.shape.join(',')}]> from ${this.node.op}`;
   }
 
-  add = (b: Operand): Tensor => ops.add(this, b);
-  sub = (b: Operand): Tensor => ops.sub(this, b);
-  mul = (b: Operand): Tensor => ops.mul(this, b);
-  div = (b: Operand): Tensor => ops.div(this, b);
-  pow = (b: Operand): Tensor => ops.pow(this, b);
-  neg = (): Tensor => ops.neg(this);
-  exp = (): Tensor => ops.exp(this);
-  log = (): Tensor => ops.log(this);
-  sqrt = (): Tensor => ops.sqrt(this);
-  abs = (): Tensor => ops.abs(this);
-  square = (): Tensor => ops.mul(this, this);
-  matmul = (b: Tensor, options?: ops.MatmulOptions): Tensor => ops.matmul(this, b, options);
-  sum = (axes?: ops.Axes, keepDims?: boolean): Tensor => ops.sum(this, axes, keepDims);
-  mean = (axes?: ops.Axes, keepDims?: boolean): Tensor => ops.mean(this, axes, keepDims);
-  max = (axes?: ops.Axes, keepDims?: boolean): Tensor => ops.max(this, axes, keepDims);
-  min = (axes?: ops.Axes, keepDims?: boolean): Tensor => ops.min(this, axes, keepDims);
-  reshape = (shape: Shape): Tensor => ops.reshape(this, shape);
-  transpose = (perm?: readonly number[]): Tensor => ops.transpose(this, perm);
-  expand = (shape: Shape): Tensor => ops.expand(this, shape);
+  add(b: Operand): Tensor {
+    return ops.add(this, b);
+  }
+  sub(b: Operand): Tensor {
+    return ops.sub(this, b);
+  }
+  mul(b: Operand): Tensor {
+    return ops.mul(this, b);
+  }
+  div(b: Operand): Tensor {
+    return ops.div(this, b);
+  }
+  pow(b: Operand): Tensor {
+    return ops.pow(this, b);
+  }
+  neg(): Tensor {
+    return ops.neg(this);
+  }
+  exp(): Tensor {
+    return ops.exp(this);
+  }
+  log(): Tensor {
+    return ops.log(this);
+  }
+  sqrt(): Tensor {
+    return ops.sqrt(this);
+  }
+  abs(): Tensor {
+    return ops.abs(this);
+  }
+  square(): Tensor {
+    return ops.mul(this, this);
+  }
+  matmul(b: Tensor, options?: ops.MatmulOptions): Tensor {
+    return ops.matmul(this, b, options);
+  }
+  sum(axes?: ops.Axes, keepDims?: boolean): Tensor {
+    return ops.sum(this, axes, keepDims);
+  }
+  mean(axes?: ops.Axes, keepDims?: boolean): Tensor {
+    return ops.mean(this, axes, keepDims);
+  }
+  max(axes?: ops.Axes, keepDims?: boolean): Tensor {
+    return ops.max(this, axes, keepDims);
+  }
+  min(axes?: ops.Axes, keepDims?: boolean): Tensor {
+    return ops.min(this, axes, keepDims);
+  }
+  reshape(shape: Shape): Tensor {
+    return ops.reshape(this, shape);
+  }
+  transpose(perm?: readonly number[]): Tensor {
+    return ops.transpose(this, perm);
+  }
+  expand(shape: Shape): Tensor {
+    return ops.expand(this, shape);
+  }
   /** Elements [start, end) of one axis. */
-  slice = (axis: number, start: number, end?: number, step?: number): Tensor =>
-    ops.slice(this, axis, start, end, step);
-  cast = (to: DType): Tensor => ops.cast(this, to);
+  slice(axis: number, start: number, end?: number, step?: number): Tensor {
+    return ops.slice(this, axis, start, end, step);
+  }
+  cast(to: DType): Tensor {
+    return ops.cast(this, to);
+  }
 }
 
 let nextId = 0;
@@ -80,10 +121,21 @@ let nextId = 0;
 /** Applies an op by name: checks the inputs by its rule and returns all its outputs. */
 export function applyAll<N extends OpName>(op: N, inputs: readonly Tensor[], attrs: OpAttrs[N]): Tensor[] {
   const types = ops.rules[op].type(inputs, attrs);
+  return make(op, inputs, attrs, Array.isArray(types) ? types : [types]);
+}
+
+/** The same op on other inputs of the same types, which nobody needs to check again. */
+export const reapply = (node: Node, inputs: readonly Tensor[]): Tensor[] =>
+  make(node.op, inputs, node.attrs, node.outputs);
+
+function make<N extends OpName>(
+  op: N,
+  inputs: readonly Tensor[],
+  attrs: OpAttrs[N],
+  types: readonly TensorType[],
+): Tensor[] {
   const node: Node<N> = { op, inputs: [...inputs], attrs, outputs: [], id: nextId++ };
-  const outputs = (Array.isArray(types) ? types : [types]).map(
-    (t: TensorType, i) => new Tensor(node as unknown as Node, i, t.shape, t.dtype),
-  );
+  const outputs = types.map((t, i) => new Tensor(node as unknown as Node, i, t.shape, t.dtype));
   (node as { outputs: readonly Tensor[] }).outputs = outputs;
   return outputs;
 }

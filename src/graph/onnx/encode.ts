@@ -11,6 +11,7 @@ import {
 } from '../host.ts';
 import { onnxTypes, rules } from '../ops/index.ts';
 import type { Emitter, OnnxAttr } from '../rule.ts';
+import { constantKey } from '../simplify/key.ts';
 import { simplify } from '../simplify/simplify.ts';
 import { constant, type Node, type Tensor } from '../tensor.ts';
 import { type Device, lower } from './lower.ts';
@@ -102,11 +103,11 @@ export async function encodeOnnx(
   const emitter: Emitter = {
     node(type, ins, attrs = {}, { outputs: n = 1, domain = '' } = {}) {
       // Equal nodes are one node: gradients repeat forward expressions.
-      const key = JSON.stringify([
-        type,
-        ins,
-        Object.entries(attrs).map(([name, v]) => [name, attributeKey(v)]),
-      ]);
+      const given = Object.entries(attrs);
+      const key = given.reduce(
+        (text, [name, value]) => `${text} ${name}=${attributeKey(value)}`,
+        `${type}${JSON.stringify(ins)}`,
+      );
       const known = emitted.get(key);
       if (known) return known;
       const outs = Array.from({ length: n }, (_, i) => `%${body.length}${i ? `.${i}` : ''}`);
@@ -116,14 +117,14 @@ export async function encodeOnnx(
       const name = `${type}_${body.length}`;
       written.push({ node: current, type, name });
       proto.string(3, name).string(4, type);
-      for (const [name, value] of Object.entries(attrs)) proto.message(5, attributeProto(name, value));
+      for (const [name, value] of given) proto.message(5, attributeProto(name, value));
       if (domain) proto.string(7, domain);
       body.push({ type, ins, outs, proto });
       emitted.set(key, outs);
       return outs;
     },
     constant: (value) =>
-      addInitializer(constantKey(value), byteLength(value), (name) => tensorProto(name, value)),
+      addInitializer(`constant ${constantKey(value)}`, byteLength(value), (name) => tensorProto(name, value)),
     ints: (values) => emitter.constant(i64(values)),
     scalar: (value, dtype) => leaf(constant(value, dtype).node),
     leaf,
@@ -218,18 +219,13 @@ function requireName(name: string): void {
   }
 }
 
-/** Numbers that JSON has no text for stay apart. */
-const attributeKey = (value: OnnxAttr): unknown =>
-  typeof value === 'object' && 'float' in value
-    ? `float ${Object.is(value.float, -0) ? '-0' : value.float}`
-    : value;
-
-let anonymous = 0;
-/** Small constants are shared by content; large ones only with themselves. */
-const constantKey = (value: HostTensor): string =>
-  value.data.length <= 64
-    ? `constant ${value.dtype}[${value.shape}] ${bytesOf(value)}`
-    : `constant #${anonymous++}`;
+/** Text by which equal attributes are known; that of numbers has no sign of zero. */
+function attributeKey(value: OnnxAttr): string {
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (typeof value === 'number') return String(value);
+  if (!('float' in value)) return `[${value}]`;
+  return `float ${Object.is(value.float, -0) ? '-0' : value.float}`;
+}
 
 function attributeProto(name: string, value: OnnxAttr): ProtoWriter {
   const proto = new ProtoWriter().string(1, name);

@@ -1,6 +1,6 @@
 import { nodesOf } from '../grad.ts';
 import type { OpName } from '../rule.ts';
-import { applyAll, constant, type Node, type Tensor } from '../tensor.ts';
+import { constant, type Node, reapply, type Tensor } from '../tensor.ts';
 import { arithmeticRewrites } from './arithmetic.ts';
 import { evaluate } from './fold.ts';
 import { keyOf } from './key.ts';
@@ -86,8 +86,9 @@ class Pass implements Context {
       if (final === t) continue;
       // Several become one: its readers are theirs together.
       const [mine, theirs] = [this.readersOf.get(t), this.readersOf.get(final)];
-      const both = this.readersOf.has(final) ? mine && theirs && [...theirs, ...mine] : mine;
-      this.readersOf.set(final, both);
+      if (!this.readersOf.has(final)) this.readersOf.set(final, mine);
+      else if (mine && theirs) theirs.push(...mine);
+      else this.readersOf.set(final, undefined);
     }
   }
 
@@ -106,7 +107,7 @@ class Pass implements Context {
     // Old nodes are made anew even where nothing changed: nodes stand in the order of their making.
     const usable =
       node.inputs.length === 0 || (!this.old.has(node) && inputs.every((t, i) => t === node.inputs[i]));
-    const outputs = this.rewritten(usable ? node.outputs : applyAll(node.op, inputs, node.attrs));
+    const outputs = this.rewritten(usable ? node.outputs : reapply(node, inputs));
     if (key !== undefined) this.known.set(key, outputs);
     for (const t of outputs) this.to.set(t, t);
     return outputs;
