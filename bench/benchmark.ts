@@ -10,6 +10,8 @@ export interface Benchmark {
   readonly about: string;
   /** The peer's module under `bench/torch` and what it is told. */
   readonly torch: { readonly script: string; readonly settings?: object };
+  /** Relative difference of losses and gradients that is put down to rounding; default 1e-3. */
+  readonly tolerance?: number;
   /** What both sides read: the values of all weights, and the data of one step. */
   prepare(): Promise<{ weights: Values; batch: Values }>;
   /** Everything that one step computes, to count its products. */
@@ -39,7 +41,7 @@ export async function freshWeights(build: (s: Scope) => unknown): Promise<Values
   return weights;
 }
 
-export interface TrainingOptions extends Pick<Benchmark, 'name' | 'about' | 'torch'> {
+export interface TrainingOptions extends Pick<Benchmark, 'name' | 'about' | 'torch' | 'tolerance'> {
   /** Whether weights are frozen that are no param; else all are trained. */
   readonly frozen: boolean;
   batch(): Values | Promise<Values>;
@@ -49,11 +51,12 @@ export interface TrainingOptions extends Pick<Benchmark, 'name' | 'about' | 'tor
 
 /** A training step. What is compared is what the optimizer saw first: its momentum, or Adam's first moment. */
 export function training(options: TrainingOptions): Benchmark {
-  const { name, about, torch, frozen, build, optimizer } = options;
+  const { name, about, torch, tolerance, frozen, build, optimizer } = options;
   return {
     name,
     about,
     torch,
+    ...(tolerance && { tolerance }),
     async prepare() {
       const batch = await options.batch();
       return { batch, weights: await freshWeights((s) => build(s, inputsOf(batch))) };

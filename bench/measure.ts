@@ -41,7 +41,6 @@ export interface MeasureOptions {
   readonly compile: boolean;
 }
 
-const TOLERANCE = 1e-3;
 const median = (xs: readonly number[]) => xs.toSorted((a, b) => a - b)[xs.length >> 1]!;
 
 export async function measure(b: Benchmark, options: MeasureOptions): Promise<Measurement> {
@@ -77,7 +76,7 @@ export async function measure(b: Benchmark, options: MeasureOptions): Promise<Me
       times.attune.push(ours.ms);
       if (theirs) times.torch.push(theirs.ms);
     }
-    const difference = torch ? await compare(dir, losses as [number, number][]) : null;
+    const difference = torch ? await compare(dir, losses as [number, number][], b.tolerance ?? 1e-3) : null;
     const ours = (await attune.memory()).bytes;
     const theirs = (await torch?.memory())?.bytes ?? null;
     for (const peer of peers.splice(0)) await peer.close();
@@ -135,7 +134,11 @@ async function timeCompiled(settings: object, { rounds }: MeasureOptions) {
  * The relative difference of both sides: the largest of the first two losses' (the forward pass, and the whole step) and
  * that of all arrays together. Throws where they do not compute the same.
  */
-async function compare(dir: string, losses: readonly (readonly [number, number])[]): Promise<number> {
+async function compare(
+  dir: string,
+  losses: readonly (readonly [number, number])[],
+  tolerance: number,
+): Promise<number> {
   const byLoss = losses
     .slice(0, 2)
     .map(([ours, theirs]) => Math.abs(ours - theirs) / Math.max(Math.abs(theirs), 1e-6));
@@ -156,7 +159,7 @@ async function compare(dir: string, losses: readonly (readonly [number, number])
   }
   const all = (key: 'gap' | 'norm') => Math.hypot(...arrays.map((x) => x[key]));
   const difference = Math.max(...byLoss, all('gap') / all('norm'));
-  if (!(difference <= TOLERANCE)) {
+  if (!(difference <= tolerance)) {
     throw new Error(
       `Attune and PyTorch do not compute the same: they differ by ${difference.toExponential(1)}`,
     );
@@ -164,7 +167,7 @@ async function compare(dir: string, losses: readonly (readonly [number, number])
   // In one array a few ReLUs that rounding turned may show; gradients that ought to vanish (a key's bias) are all rounding.
   const typical = median(arrays.map((x) => x.norm));
   for (const { name, gap, norm } of arrays) {
-    if (!(gap <= 20 * TOLERANCE * Math.max(norm, 0.01 * typical))) {
+    if (!(gap <= 20 * tolerance * Math.max(norm, 0.01 * typical))) {
       throw new Error(`Attune and PyTorch do not compute the same: "${name}" differs by ${gap} of ${norm}`);
     }
   }

@@ -251,7 +251,8 @@ const padEnd = (x: Tensor, from: Shape, to: Shape): Tensor => {
 
 /**
  * The gradient of a convolution with respect to its weights: for every tap of the kernel, the product of the output's
- * gradient with the input shifted by that tap, summed over the batch.
+ * gradient with the input shifted by that tap, summed over the batch. Where such a product is larger than what it is made
+ * of, as in the late layers of a network, the batch is part of the sum: one product, and none for each example.
  */
 function weightGradient(x: Tensor, g: Tensor, kernel: Shape, c: Conv): Tensor {
   const [n, channels] = x.shape as [number, number];
@@ -275,14 +276,20 @@ function weightGradient(x: Tensor, g: Tensor, kernel: Shape, c: Conv): Tensor {
     return w;
   }
   const depthwise = channels === groups && out === groups;
-  const rows = depthwise ? reshape(g, [n, out, area]) : reshape(g, [n, groups, out / groups, area]);
+  const flat = groups === 1 && out * channels >= 4 * area;
+  const channelFirst = (t: Tensor) => transpose(t, [1, 0, ...counts.map((_, i) => i + 2)]);
+  const source = flat ? channelFirst(padded) : padded;
+  const rows = flat
+    ? reshape(channelFirst(g), [out, n * area])
+    : reshape(g, depthwise ? [n, out, area] : [n, groups, out / groups, area]);
   const tap = (offsets: readonly number[]): Tensor => {
-    let shifted = padded;
+    let shifted = source;
     offsets.forEach((k, i) => {
       const start = k * c.dilations[i]!;
       const s = c.strides[i]!;
       shifted = slice(shifted, i + 2, start, start + (counts[i]! - 1) * s + 1, s);
     });
+    if (flat) return matmul(rows, reshape(shifted, [channels, n * area]), { transB: true });
     if (depthwise) return sum(mul(rows, reshape(shifted, rows.shape)), [0, 2]);
     const columns = reshape(shifted, [n, groups, channels / groups, area]);
     return sum(matmul(rows, columns, { transB: true }), 0);
