@@ -7,7 +7,7 @@ export { type Device, hasInt64, lower } from './onnx/lower.ts';
 export type { Memory } from './onnx/memory.ts';
 export * from './ops/index.ts';
 export { print } from './print.ts';
-export type { OpName, TensorType } from './rule.ts';
+export type { CustomGradient, OpName, TensorType } from './rule.ts';
 export { simplify } from './simplify/simplify.ts';
 export {
   applyAll,

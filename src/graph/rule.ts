@@ -53,6 +53,7 @@ export interface OpAttrs {
   cast: { to: DType };
   stopGradient: None;
   checkpoint: { results: number };
+  custom: { gradient: CustomGradient };
   alias: None;
   // reductions
   sum: Reduce;
@@ -84,6 +85,15 @@ export interface OpAttrs {
   // ops of imported models that have no rule of their own
   onnx: Foreign;
 }
+/**
+ * From the gradient of a value to those of the tensors that it was made of; undefined for none. `needs[i]` says whether
+ * tensor i leads to anything that is differentiated.
+ */
+export type CustomGradient = (
+  g: Tensor,
+  inputs: readonly Tensor[],
+  needs: readonly boolean[],
+) => readonly (Tensor | undefined)[];
 export type None = Record<never, never>;
 /** Axes are sorted and non-negative; reduced axes stay as size 1 (the function drops them with a reshape). */
 export interface Reduce {

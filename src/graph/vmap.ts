@@ -148,6 +148,18 @@ const rules: { [N in OpName]?: BatchRule<N> } = {
   },
   checkpoint: ({ attrs, full }) => Array.from({ length: attrs.results }, (_, i) => full(i)),
   alias: ({ at }) => at(0),
+  custom: ({ node, attrs, full }) => {
+    const [y, ...xs] = node.inputs.map((_, i) => full(i)) as [Tensor, ...Tensor[]];
+    return ops.customGradient(y, xs, (g, inputs, needs) => {
+      let at: number[] = [];
+      const made = vmap((d: Tensor, ...examples: Tensor[]) => {
+        const gradients = attrs.gradient(d, examples, needs);
+        at = [...gradients.keys()].filter((i) => gradients[i]);
+        return at.map((i) => gradients[i]!);
+      })(g, ...inputs);
+      return inputs.map((_, i) => made[at.indexOf(i)]);
+    });
+  },
 };
 
 const swapped = (rank: number): number[] => [1, 0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2)];

@@ -96,6 +96,7 @@ const cases: { [N in OpName]: () => Tensor[] } = {
   cast: () => [x.cast('int64'), x.cast('int32'), x.cast('bool'), ids.cast('float32'), b.cast('int64')],
   stopGradient: () => unary('stopGradient'),
   checkpoint: () => at('checkpoint', [x.square(), x], { results: 1 }),
+  custom: () => at('custom', [x.square(), x], { gradient: (g) => [g] }),
   alias: () => at('alias', [x, y], {}),
   onnx: () =>
     at('onnx', [x], {

@@ -1,8 +1,10 @@
-import { type Shape, sizeOf } from '../host.ts';
+import { i64, type Shape, sizeOf } from '../host.ts';
 import type { Conv, Rules, Window } from '../rule.ts';
 import { apply, constant, type Tensor } from '../tensor.ts';
 import { opError, requireFloat, sameShape } from './common.ts';
+import { customGradient } from './custom.ts';
 import { mul } from './elementwise.ts';
+import { gather } from './gather.ts';
 import { matmul } from './linear.ts';
 import { sum } from './reduce.ts';
 import { concat, expand, flip, pad, reshape, slice, stack, transpose } from './shape.ts';
@@ -59,7 +61,7 @@ export const convRules: Rules<'conv'> = {
       const spatial = g!.shape.map((_, i) => i).slice(2);
       return [
         needs[0] ? inputGradient(g!, w, x.shape.slice(2), attrs) : undefined,
-        needs[1] ? weightGradient(x, g!, w.shape.slice(2), attrs) : undefined,
+        needs[1] ? weightGradient(x, g!, w.shape, attrs) : undefined,
         needs[2] ? sum(g!, [0, ...spatial]) : undefined,
       ];
     },
@@ -250,11 +252,21 @@ const padEnd = (x: Tensor, from: Shape, to: Shape): Tensor => {
 };
 
 /**
+ * The gradient of a convolution with respect to its weights of `shape`. It is linear in both of its operands, and its own
+ * gradients are convolutions again: far fewer products than those of what it is computed by.
+ */
+const weightGradient = (x: Tensor, g: Tensor, shape: Shape, c: Conv): Tensor =>
+  customGradient(tapProducts(x, g, shape.slice(2), c), [x, g], (u, [x, g], needs) => [
+    needs[0] ? inputGradient(g!, u, x!.shape.slice(2), c) : undefined,
+    needs[1] ? convolve(x!, u, undefined, c) : undefined,
+  ]);
+
+/**
  * The gradient of a convolution with respect to its weights: for every tap of the kernel, the product of the output's
  * gradient with the input shifted by that tap, summed over the batch. Where such a product is larger than what it is made
  * of, as in the late layers of a network, the batch is part of the sum: one product, and none for each example.
  */
-function weightGradient(x: Tensor, g: Tensor, kernel: Shape, c: Conv): Tensor {
+function tapProducts(x: Tensor, g: Tensor, kernel: Shape, c: Conv): Tensor {
   const [n, channels] = x.shape as [number, number];
   const [, out, ...counts] = g.shape as [number, number, ...number[]];
   const { groups } = c;
@@ -276,20 +288,31 @@ function weightGradient(x: Tensor, g: Tensor, kernel: Shape, c: Conv): Tensor {
     return w;
   }
   const depthwise = channels === groups && out === groups;
-  const flat = groups === 1 && out * channels >= 4 * area;
-  const channelFirst = (t: Tensor) => transpose(t, [1, 0, ...counts.map((_, i) => i + 2)]);
-  const source = flat ? channelFirst(padded) : padded;
+  const flat = groups === 1 && channels >= 16;
+  const spatial = counts.map((_, i) => i + 2);
+  // [N, positions, C]: what a tap sees are rows that lie as they are, and are looked up by all threads.
+  const positions = padded.shape.slice(2);
+  const lookUp = flat && reshape(transpose(padded, [0, ...spatial, 1]), [n, sizeOf(positions), channels]);
   const rows = flat
-    ? reshape(channelFirst(g), [out, n * area])
+    ? reshape(transpose(g, [1, 0, ...spatial]), [out, n * area])
     : reshape(g, depthwise ? [n, out, area] : [n, groups, out / groups, area]);
   const tap = (offsets: readonly number[]): Tensor => {
-    let shifted = source;
-    offsets.forEach((k, i) => {
-      const start = k * c.dilations[i]!;
+    const starts = offsets.map((k, i) => k * c.dilations[i]!);
+    if (lookUp) {
+      const seen = counts.reduce<number[]>(
+        (list, m, i) =>
+          list.flatMap((p) =>
+            Array.from({ length: m }, (_, q) => p * positions[i]! + starts[i]! + q * c.strides[i]!),
+          ),
+        [0],
+      );
+      return matmul(rows, reshape(gather(lookUp, constant(i64(seen)), 1), [n * area, channels]));
+    }
+    let shifted = padded;
+    starts.forEach((start, i) => {
       const s = c.strides[i]!;
       shifted = slice(shifted, i + 2, start, start + (counts[i]! - 1) * s + 1, s);
     });
-    if (flat) return matmul(rows, reshape(shifted, [channels, n * area]), { transB: true });
     if (depthwise) return sum(mul(rows, reshape(shifted, rows.shape)), [0, 2]);
     const columns = reshape(shifted, [n, groups, channels / groups, area]);
     return sum(matmul(rows, columns, { transB: true }), 0);

@@ -1,6 +1,7 @@
 import type { OpName, OpRule, Rules } from '../rule.ts';
 import { checkpointRules } from './checkpoint.ts';
 import { convRules } from './conv.ts';
+import { customRules } from './custom.ts';
 import { elementwiseRules } from './elementwise.ts';
 import { foreignRules } from './foreign.ts';
 import { gatherRules } from './gather.ts';
@@ -15,6 +16,7 @@ import { trigonometryRules } from './trigonometry.ts';
 const table: Rules = {
   ...leafRules,
   ...checkpointRules,
+  ...customRules,
   ...elementwiseRules,
   ...trigonometryRules,
   ...reduceRules,
@@ -35,6 +37,7 @@ export * from './arrange.ts';
 export { checkpoint } from './checkpoint.ts';
 export { isFloat, normalizeAxis, opError } from './common.ts';
 export * from './conv.ts';
+export { customGradient } from './custom.ts';
 export * from './einsum.ts';
 export * from './elementwise.ts';
 export * from './gather.ts';

@@ -94,7 +94,7 @@ class Pass implements Context {
 
   private outputsOf(node: Node): readonly Tensor[] {
     const inputs = node.inputs.map((t) => this.resolve(t));
-    if (node.op === 'stopGradient' || node.op === 'checkpoint') {
+    if (node.op === 'stopGradient' || node.op === 'checkpoint' || node.op === 'custom') {
       this.changed = true;
       return inputs;
     }
