@@ -83,12 +83,14 @@ export function training(options: TrainingOptions): Benchmark {
         compile: { threads, name },
       });
       let state = await step.init(0);
+      let spare: typeof state | undefined;
       let count = 0;
       return {
         async step() {
           const progress = { step: count++, epoch: 0, stepsPerEpoch: 1, totalSteps: 1 };
-          const next = await step.run(state, batch, progress);
-          state = next.state;
+          // As `train` does: the memory of the state before last takes the next one.
+          const next = await step.run(state, batch, progress, { recycle: spare });
+          [spare, state] = [state, next.state];
           return next.metrics.loss!;
         },
         results: () =>

@@ -1,12 +1,12 @@
-import { f32, grad, input, round, stopGradient, straightThrough, type Tensor } from 'attune/graph';
+import { customGradient, f32, grad, input, round, straightThrough, type Tensor } from 'attune/graph';
 import { runOnce } from 'attune/runtime';
 
 // Most new ops are a function of old ones: shapes, gradients of every order and every device come for free.
 const smoothStep = (x: Tensor): Tensor => x.square().mul(x.mul(-2).add(3));
 
-// A gradient of one's own: the value of one expression with the gradient of another, or a held part beside a free one.
+// The value of one expression with the gradient of another, and a gradient written by hand.
 const quantise = (x: Tensor, step: number): Tensor => straightThrough(round(x.div(step)).mul(step), x);
-const reverseGradient = (x: Tensor): Tensor => stopGradient(x.mul(2)).sub(x);
+const reverseGradient = (x: Tensor): Tensor => customGradient(x, [x], (g) => [g.neg()]);
 
 const x = input('x', [2]);
 const out = await runOnce(

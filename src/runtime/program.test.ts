@@ -247,4 +247,20 @@ describe('a program', () => {
     expect(ticks).toBeLessThanOrEqual(1);
     await program.release();
   });
+
+  test('writes large results into arrays that are given up, and refuses others', async () => {
+    const size = 20_000;
+    const program = await compile({ y: input('x', [size]).mul(2) }, { name: 'doubling' });
+    const feeds = { x: f32(new Float32Array(size).fill(3)) };
+    const old = f32(new Float32Array(size));
+    const { y } = await program.run(feeds, { recycle: { y: old } });
+    expect([y.data[0], y.data[size - 1]]).toEqual([6, 6]);
+    expect(y.data.buffer).toBe(old.data.buffer);
+    const wrong = (recycle: Record<string, HostTensor>) => expect(program.run(feeds, { recycle })).rejects;
+    await wrong({ y: f32([0]) }).toThrow(
+      'doubling: the array recycled for "y" must be float32[20000], not float32[1]',
+    );
+    await wrong({ z: old }).toThrow('doubling: no output "z" to recycle an array for');
+    await program.release();
+  });
 });

@@ -29,14 +29,20 @@ export interface SessionOptions {
 
 /** A loaded model that runs. */
 export interface Session {
-  /** Runs once; the arrays of the results are the caller's. */
-  run(feeds: Feeds): Promise<Record<string, TypedArray>>;
+  /** Runs once; the arrays of the results are the caller's. Those of `spare`, by output, may be used for them. */
+  run(feeds: Feeds, spare: Feeds): Promise<Record<string, TypedArray>>;
   /** Frees the model. Runs must be done. */
   release(): Promise<void>;
 }
 
 /** ONNX Runtime's failures are thrown; it need not print them as well. */
 const SILENT = 4;
+
+/**
+ * Arrays of at least so many elements are used again: below, handing them over costs more than it saves. In Node only: in a
+ * browser ONNX Runtime would leave such an array as it was.
+ */
+const LARGE = 16_384;
 
 /** Loads an ONNX model in this thread. Weight locations are absolute paths. */
 export async function openSession(
@@ -63,15 +69,22 @@ export async function openSession(
     throw unavailable(device, error) ?? error;
   });
   return {
-    async run(feeds) {
+    async run(feeds, spare) {
+      const tensor = ({ dtype, data, shape }: HostTensor): Ort.Tensor =>
+        new ort.Tensor(dtype as 'float32', data as Float32Array, shape);
       const tensors: Record<string, Ort.Tensor> = {};
-      for (const [name, { dtype, data, shape }] of Object.entries(feeds)) {
-        tensors[name] = new ort.Tensor(dtype as 'float32', data as Float32Array, shape);
+      for (const [name, value] of Object.entries(feeds)) tensors[name] = tensor(value);
+      const fetches: Record<string, Ort.Tensor | null> = {};
+      for (const { name, dtype } of outputs) {
+        const array = spare[name];
+        const used = onNode && array?.dtype === dtype && array.data.length >= LARGE;
+        fetches[name] = used ? tensor(array) : null;
       }
-      const results = await session.run(tensors, { logSeverityLevel: SILENT });
+      const results = await session.run(tensors, fetches, { logSeverityLevel: SILENT });
       const arrays: Record<string, TypedArray> = {};
       for (const { name, dtype, shape } of outputs) {
-        arrays[name] = sizeOf(shape) === 0 ? emptyArray(dtype, 0) : (results[name]!.data as TypedArray);
+        const { data } = fetches[name] ?? results[name]!;
+        arrays[name] = sizeOf(shape) === 0 ? emptyArray(dtype, 0) : (data as TypedArray);
       }
       return arrays;
     },

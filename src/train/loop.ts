@@ -96,6 +96,9 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   const watch = new DivergenceWatch(stepsPerEpoch);
   for (const { loss } of log.map((line) => JSON.parse(line))) if (loss !== undefined) watch.seen(loss);
   let early = best ? best.stale >= (evaluation?.earlyStop?.patience ?? Number.POSITIVE_INFINITY) : false;
+  /** The state before this one, if its arrays are ours: others may keep the first, and those that were evaluated. */
+  let spare: TrainState | undefined;
+  let kept = true;
   while (done < totalSteps && !early) {
     if (signal?.aborted) {
       if (store && done > lastSaved) yield await checkpoint();
@@ -103,11 +106,13 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
     }
     const progress = { step: done, epoch: Math.floor(done / stepsPerEpoch), stepsPerEpoch, totalSteps };
     const result = await program
-      .run(state, await options.batch(progress), progress, { signal })
+      .run(state, await options.batch(progress), progress, { signal, recycle: spare })
       .catch((error) => {
         if (!signal?.aborted || error !== signal.reason) throw error;
       });
     if (!result) continue;
+    spare = kept ? undefined : state;
+    kept = false;
     state = result.state;
     done++;
     log.push(JSON.stringify({ step: done, epoch: progress.epoch, ...result.metrics }));
@@ -128,6 +133,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
     };
 
     if (evaluation && (done % evaluation.every === 0 || done === totalSteps)) {
+      kept = true;
       const metrics = await evaluation.run(state);
       log.push(JSON.stringify({ step: done, evaluation: metrics }));
       if (evaluation.earlyStop) best = updateBest(best, metrics, evaluation.earlyStop, state.params, done);

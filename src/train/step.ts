@@ -18,7 +18,7 @@ import {
   type Tree,
   trace,
 } from '../nn/index.ts';
-import { type CompileOptions, compile, type Program, Random, type RunOptions } from '../runtime/index.ts';
+import { type CompileOptions, compile, type Program, Random } from '../runtime/index.ts';
 
 export type Values = Record<string, HostTensor>;
 
@@ -134,12 +134,15 @@ export class TrainStep {
     };
   }
 
-  /** Takes one step. `state` is left as it was; the returned metrics are finite or the caller's to judge. */
+  /**
+   * Takes one step. `state` is left as it was; the returned metrics are finite or the caller's to judge. A state that
+   * nobody needs any more can be given as `recycle`: its arrays may hold the new state.
+   */
   async run(
     state: TrainState,
     batch: Values,
     progress: Progress,
-    options?: RunOptions,
+    { signal, recycle }: { signal?: AbortSignal | undefined; recycle?: TrainState | undefined } = {},
   ): Promise<{ state: TrainState; metrics: Record<string, number> }> {
     const feeds: Values = {};
     for (const [name, v] of Object.entries(state.params)) feeds[`param/${name}`] = v;
@@ -148,7 +151,10 @@ export class TrainStep {
     for (const [name, f] of this.hypers) {
       feeds[`hyper/${name}`] = { dtype: 'float32', shape: [], data: Float32Array.of(f(progress)) };
     }
-    const out = await this.program.run(feeds, options);
+    const spare: Values = {};
+    for (const [name, v] of Object.entries(recycle?.params ?? {})) spare[`next/param/${name}`] = v;
+    for (const [name, v] of Object.entries(recycle?.optimizer ?? {})) spare[`next/state/${name}`] = v;
+    const out = await this.program.run(feeds, { ...(signal && { signal }), recycle: spare });
     const pick = (names: readonly string[], kind: string): Values =>
       Object.fromEntries(names.map((name) => [name, out[`next/${kind}/${name}`]!]));
     return {

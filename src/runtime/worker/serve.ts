@@ -32,7 +32,7 @@ export function serve(port: MessagePort, gate?: Gate): void {
       return [await session.release()];
     }
     const { feeds } = request;
-    const results = await session.run(feeds);
+    const results = await session.run(feeds, {});
     // The feeds go back, to carry those of the next run.
     return [{ results, feeds } satisfies Ran, buffersOf([...Object.values(results), ...arraysOf(feeds)])];
   };
