@@ -218,6 +218,10 @@ def graph():
     ]:
         cases[f"resize {name}"] = case(lambda t, s=size, o=options: F.interpolate(t, s, **o), r(*x), **flat)
     grid = torch.rand(2, 3, 4, 2) * 3 - 1.5
+    cases["gelu, wide"] = case(F.gelu, torch.tensor([-60, -14, -5, -1, 0.3, 2, 15, 60.0]))
+    for padding in ("zeros", "reflection"):
+        f = lambda x, g: F.grid_sample(x, g, "bicubic", padding, False)
+        cases[f"gridSample bicubic {padding}"] = case(f, r(1, 2, 4, 3), grid[:1, :2, :2], **flat)
     for mode in ("bilinear", "nearest"):
         for padding in ("zeros", "border", "reflection"):
             for corners in (False, True):

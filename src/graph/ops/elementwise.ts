@@ -187,9 +187,9 @@ export const elementwiseRules: Rules<
     grad: ([g], node, { approximate }) => {
       const x = node.inputs[0]!;
       if (approximate === 'none') {
-        // Φ(x) + x·φ(x) with z = x / √2; the quotient spares the negation of z².
+        // Φ(x) + x·φ(x) with z = x / √2. Not as a quotient by e^z²: that overflows, and its gradient would be 0·∞.
         const z = mul(x, Math.SQRT1_2);
-        const tail = mul(div(z, exp(mul(z, z))), 2 / Math.sqrt(Math.PI));
+        const tail = mul(mul(z, exp(neg(mul(z, z)))), 2 / Math.sqrt(Math.PI));
         return [mul(mul(g!, 0.5), add(add(erf(z), tail), 1))];
       }
       // gelu(x) = x·σ(u), u = 2√(2/π)(x + 0.044715 x³), and x·u' = 3u − 4√(2/π)x.

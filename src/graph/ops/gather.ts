@@ -127,6 +127,9 @@ export function scatterReduce(
     const one = (t: Tensor) => expand(constant(1, t.dtype), t.shape);
     return div(scatterAdd(x, indices, updates, axis), scatterAdd(one(x), indices, one(updates), axis));
   }
+  if (reduction !== 'max' && reduction !== 'min') {
+    throw opError('scatterReduce', `has no reduction "${String(reduction)}"`, [x, indices, updates]);
+  }
   return apply('scatter', [x, indices, updates], { axis: axisOf('scatter', axis, x), reduction });
 }
 

@@ -142,6 +142,11 @@ const resized: [string, [number, number], ops.ResizeOptions][] = [
 for (const [name, size, options] of resized) {
   functions[`resize ${name}`] = (x) => ops.resize(x!, size, options);
 }
+for (const paddingMode of ['zeros', 'reflection'] as const) {
+  functions[`gridSample bicubic ${paddingMode}`] = (x, grid) =>
+    ops.gridSample(x!, grid!, { mode: 'bicubic', paddingMode });
+}
+functions['gelu, wide'] = (x) => ops.gelu(x!);
 for (const mode of ['bilinear', 'nearest'] as const) {
   for (const paddingMode of ['zeros', 'border', 'reflection'] as const) {
     for (const alignCorners of [false, true]) {
