@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { InterruptedError, version } from '../methods/index.ts';
+import { compareCommand } from './compare.ts';
 import { dataCommand } from './data.ts';
 import { evalCommand } from './eval.ts';
 import { exportCommand } from './export.ts';
@@ -21,6 +22,7 @@ async function programOf(argv: readonly string[], io: Io): Promise<Command> {
     evalCommand(io),
     predictCommand(io),
     exportCommand(io),
+    compareCommand(io),
     reproduceCommand(io),
     pretrainCommand(io),
     methodsCommand(io),

@@ -1,15 +1,25 @@
 import { Command, Option } from 'commander';
-import { builtInData, byClass, type DataSplits, domainsOf, openData, templateFor } from '../data/index.ts';
+import {
+  builtIn,
+  builtInData,
+  byClass,
+  type DataSplits,
+  domainsOf,
+  openData,
+  templateFor,
+} from '../data/index.ts';
 import { count } from './flags.ts';
 import { type Io, table } from './io.ts';
 import { Progress } from './progress.ts';
 
-const overview = `Built in, from the package @iconify/json:
-  icons                      a hundred everyday things in many drawing styles
-  icons-unseen               icons whose names the zoo's models never read
+const overview = `Built in (docs/data.md):
+${Object.entries(builtIn)
+  .map(([name, { summary }]) => `  ${name.padEnd(27)}${summary}`)
+  .join('\n')}
 
 Your own images:
   DIR                        one sub-folder a class, or train/, val/ and test/ with those inside
+  DIR                        a published data set as CoOp keeps it (split_zhou_*.json)
   FILE.csv, FILE.jsonl       columns image, label and, if wanted, split and domain
 
 attune data icons, attune data DIR: classes, counts, splits, warnings

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import { z } from 'zod';
+import { didYouMean } from '../graph/nearest.ts';
 import { UsageError } from './io.ts';
 
 interface Property {
@@ -60,6 +61,38 @@ export function givenFlags(command: Command, schema: z.ZodObject): Record<string
     return [[key, typeof value === 'string' ? parseValue(p, value) : value] as const];
   });
   return Object.fromEntries(given);
+}
+
+/** Options of a method from names and texts, checked; `true` stands for a name without a value. */
+export function parseOptions(
+  schema: z.ZodObject,
+  given: readonly (readonly [name: string, text: string | true])[],
+  where: string,
+): Record<string, unknown> {
+  const properties = propertiesOf(schema);
+  const options = Object.fromEntries(
+    given.map(([name, text]) => {
+      const key = Object.keys(properties).find((k) => k === name || kebab(k) === name);
+      if (key === undefined) {
+        const names = Object.keys(properties).map(kebab);
+        const known = names.length ? `its options are ${names.join(', ')}` : 'it has none';
+        throw new UsageError(`${where}: no option "${name}"${didYouMean(name, names)}; ${known}`);
+      }
+      const p = properties[key]!;
+      if (p.type !== 'boolean') {
+        if (text === true) throw new UsageError(`${where}: ${name} needs a value, ${name}=…`);
+        return [key, parseValue(p, text)];
+      }
+      if (text !== true && text !== 'true' && text !== 'false') {
+        throw new UsageError(`${where}: ${name} is true or false, not "${text}"`);
+      }
+      return [key, text === true || text === 'true'];
+    }),
+  );
+  const parsed = schema.safeParse(options);
+  if (parsed.success) return options;
+  const [issue] = parsed.error.issues;
+  throw new UsageError(`${where}: ${kebab(String(issue!.path[0] ?? ''))}: ${issue!.message}`);
 }
 
 /** Checks values by the schema; a UsageError names the flag. */

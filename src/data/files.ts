@@ -23,9 +23,9 @@ export interface FileOptions extends DecodeOptions {
   readonly onBadImage?: 'error' | 'skip';
   /**
    * `full` decodes every image once while loading, `header` reads first bytes only, so that a damaged image shows when
-   * it is used. Default: `full` up to 5,000 images.
+   * it is used, `none` reads nothing. Default: `full` up to 5,000 images.
    */
-  readonly verify?: 'full' | 'header';
+  readonly verify?: 'full' | 'header' | 'none';
   /** Seed of the split, where the source has none. Default 1. */
   readonly seed?: number;
   /**
@@ -99,16 +99,26 @@ export const isImage = (path: string): Promise<boolean> =>
     () => false,
   );
 
+/** What the reader of a source knows besides its files. */
+export interface SourceNotes {
+  readonly notes?: readonly string[];
+  /** The classes in their own order, which decides what is base and new; default: sorted. */
+  readonly classes?: readonly string[];
+  /** A published data set, taken as it is: copies are not looked for, and it may be for test only. */
+  readonly published?: boolean;
+}
+
 /** Checks the files, names the classes, and makes train, val and test. */
 export async function assemble(
   name: string,
   files: readonly LabelledFile[],
   options: FileOptions,
-  notes: readonly string[] = [],
+  { notes = [], classes: order, published = false }: SourceNotes = {},
 ): Promise<DataSplits> {
   const { onBadImage = 'error', verify = files.length <= 5000 ? 'full' : 'header' } = options;
   const warnings = [...notes];
-  const faults = await mapParallel(files, (f) => faultOf(f.path, verify === 'full', options));
+  const faults =
+    verify === 'none' ? [] : await mapParallel(files, (f) => faultOf(f.path, verify === 'full', options));
   const bad = files.flatMap((f, i) => (faults[i] ? [(f.where ? `${f.where}: ` : '') + faults[i]] : []));
   if (bad.length && onBadImage === 'error') {
     throw new Error(
@@ -119,7 +129,7 @@ export async function assemble(
   if (bad.length) warnings.push(`skipped ${bad.length} unreadable images: ${listed(bad)}`);
   const good = files.filter((_, i) => !faults[i]).sort((a, b) => byCode(a.id, b.id));
 
-  const sources = [...new Set(files.map((f) => f.label))].sort(byCode);
+  const sources = order ?? [...new Set(files.map((f) => f.label))].sort(byCode);
   const readable = new Set(good.map((f) => f.label));
   const empty = sources.filter((label) => !readable.has(label));
   if (empty.length) {
@@ -139,7 +149,7 @@ export async function assemble(
     );
   }
 
-  const copies = await findCopies(good);
+  const copies = published ? [] : await findCopies(good);
   const identical = new Map(copies.flatMap((group) => group.map((f) => [f.id, group[0]!.id] as const)));
   for (const group of copies) {
     const other = group.find((f) => f.label !== group[0]!.label);
@@ -180,7 +190,7 @@ export async function assemble(
     return sources.filter((_, label) => !there.has(label));
   };
   const untrained = without('train');
-  if (untrained.length) {
+  if (untrained.length && !(published && untrained.length === sources.length)) {
     throw new Error(
       `no training image in class ${quoted(untrained)} of ${name}: every class needs some in train`,
     );

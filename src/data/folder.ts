@@ -101,5 +101,5 @@ export async function imageFolder(path: string, options: FileOptions = {}): Prom
     );
   }
   if (other.length) warnings.push(`ignored ${other.length} files that are no images: ${listed(other)}`);
-  return assemble(basename(root), files, options, warnings);
+  return assemble(basename(root), files, options, { notes: warnings });
 }

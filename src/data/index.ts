@@ -17,6 +17,7 @@ export {
   recolor,
   sometimes,
 } from './augment.ts';
+export { type BuiltIn, builtIn, builtInData, builtInSuite, isBuiltIn } from './built-in.ts';
 export {
   byClass,
   type Dataset,
@@ -40,8 +41,9 @@ export {
   icons,
 } from './icons.ts';
 export { imageManifest } from './manifest.ts';
-export { builtInData, openData } from './open.ts';
+export { openData } from './open.ts';
 export { type ImageProcessor, imageProcessor } from './preprocess.ts';
+export { publishedFolder } from './published.ts';
 export { type Resampling, resamplings, resize } from './resize.ts';
 export {
   baseAndNew,

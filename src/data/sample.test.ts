@@ -81,12 +81,9 @@ describe('splits of classes and domains', () => {
     ] as const) {
       expect(baseAndNew(toy(new Array(classes).fill(1))).base.classes.length).toBe(first);
     }
-    const shuffled = { ...toy([1, 1, 1]), classes: ['c', 'a', 'b'] };
-    expect(baseAndNew(shuffled).base.classes).toEqual(['a', 'b']);
-    expect(baseAndNew(shuffled).base.examples.map((e) => [e.id, e.label])).toEqual([
-      ['1/0', 0],
-      ['2/0', 1],
-    ]);
+    // The order of labels counts, not that of names: some published data number their classes otherwise.
+    const odd = { ...toy([1, 1, 1]), classes: ['c', 'a', 'b'] };
+    expect(baseAndNew(odd).base.classes).toEqual(['c', 'a']);
   });
   it('refuses a class that is not there', () => {
     expect(() => subsetClasses(toy([1, 1]), [0, 2])).toThrow(/class 2 is not one of 2/);
@@ -118,8 +115,8 @@ describe('templates', () => {
     expect(templateFor('icons')).toBe('a {} icon');
     expect(templateFor('icons-unseen')).toBe('a {} icon');
     expect(templateFor('my holiday')).toBe('a photo of a {}.');
-    expect(ensembleFor('icons')[0]).toBe('a {} icon');
-    expect(ensembleFor('other')).toHaveLength(7);
+    expect(ensembleFor(templateFor('icons'))[0]).toBe('a {} icon');
+    expect(ensembleFor(templateFor('other'))[0]).toBe('itap of a {}.');
     for (const t of [...Object.values(templates), ...Object.values(ensembles).flat()])
       expect(t.split('{}')).toHaveLength(2);
   });

@@ -40,11 +40,11 @@ export const fewShotVal = (data: Dataset, shots: number, seed: number): Dataset 
   fewShot(data, Math.min(shots, 4), { seed, allowFewer: true });
 
 /**
- * Base and new classes: the first ceil(C/2) of the sorted names and the rest, each relabelled from 0.
- * Draw the shots before splitting, so that both halves keep the draw of the whole.
+ * Base and new classes: the first ceil(C/2) labels and the rest, each relabelled from 0. Draw the shots before
+ * splitting, so that both halves keep the draw of the whole.
  */
 export function baseAndNew(data: Dataset): { base: Dataset; new: Dataset } {
-  const order = data.classes.map((_, i) => i).sort((a, b) => byCode(data.classes[a]!, data.classes[b]!));
+  const order = data.classes.map((_, i) => i);
   const half = Math.ceil(order.length / 2);
   return { base: subsetClasses(data, order.slice(0, half)), new: subsetClasses(data, order.slice(half)) };
 }

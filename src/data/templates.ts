@@ -1,4 +1,5 @@
 /** Sentences that turn a class name into a prompt; `{}` is the name. */
+import { builtIn, isBuiltIn } from './built-in.ts';
 
 /** One template a data set, as CoOp and its successors use them. */
 export const templates: Readonly<Record<string, string>> = {
@@ -13,7 +14,6 @@ export const templates: Readonly<Record<string, string>> = {
   dtd: '{} texture.',
   eurosat: 'a centered satellite photo of {}.',
   ucf101: 'a photo of a person doing {}.',
-  icons: 'a {} icon',
 };
 
 /** Sets of templates whose text features are averaged. */
@@ -41,16 +41,15 @@ export const ensembles: Readonly<Record<string, readonly string[]>> = {
 
 const key = (dataset: string) => dataset.toLowerCase().replace(/[^a-z0-9]/g, '');
 
-/** The template of a known data set (`OxfordPets`, `oxford_pets`); "a photo of a {}." for any other. */
-export function templateFor(dataset: string): string {
-  const name = key(dataset);
-  return templates[name] ?? (name.startsWith('icons') ? templates.icons! : templates.imagenet!);
-}
+/** The template of a known data set (`OxfordPets`, `oxford_pets`) or built-in one; "a photo of a {}." for any other. */
+export const templateFor = (dataset: string): string =>
+  isBuiltIn(dataset) ? builtIn[dataset].template : (templates[key(dataset)] ?? templates.imagenet!);
 
-/** The ensemble of a known data set, CLIP's seven for any other. */
-export function ensembleFor(dataset: string): readonly string[] {
-  return ensembles[key(dataset).startsWith('icons') ? 'icons' : 'imagenet']!;
-}
+/** The sentences to average in place of a template: of icons where it is one for drawings, else CLIP's seven. */
+export const ensembleFor = (template: string): readonly string[] =>
+  Object.values(builtIn).some((data) => data.package === '@iconify/json' && data.template === template)
+    ? ensembles.icons!
+    : ensembles.imagenet!;
 
 /** The prompt of a class: underscores become spaces. Throws where the template has no `{}`. */
 export function fillTemplate(template: string, className: string): string {

@@ -50,10 +50,10 @@ function splits(
 const ids = (data: Dataset) => data.examples.map((e) => e.id);
 
 describe('plans', () => {
-  const data = splits('letters', ['d', 'b', 'a', 'c', 'e']);
+  const data = splits('letters', ['a', 'b', 'c', 'd', 'e']);
   const common = { shots: 2, seed: 1 };
 
-  test('base-to-new draws for all classes, then splits the sorted names; two closed worlds', () => {
+  test('base-to-new draws for all classes, then splits the labels; two closed worlds', () => {
     const all = planOf(data, { ...common, protocol: 'few-shot' });
     const plan = planOf(data, { ...common, protocol: 'base-to-new' });
     expect(plan.train.classes).toEqual(['a', 'b', 'c']);

@@ -1,11 +1,11 @@
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import {
-  builtInData,
   type DataSplits,
   type Dataset,
   fewShot,
   fewShotVal,
+  isBuiltIn,
   openData,
   templateFor,
 } from '../../data/index.ts';
@@ -134,8 +134,12 @@ export async function readSettings(dir: string): Promise<RunSettings> {
 async function settled(s: Omit<RunSettings, 'seed'>): Promise<Omit<RunSettings, 'seed'>> {
   const absolute = async (spec: string) => ((await exists(spec)) ? resolve(spec) : spec);
   const options = findMethod(s.method).options.parse(s.options) as JsonObject;
-  const builtIn = (builtInData as readonly string[]).includes(s.data);
-  return { ...s, options, model: await absolute(s.model), data: builtIn ? s.data : await absolute(s.data) };
+  return {
+    ...s,
+    options,
+    model: await absolute(s.model),
+    data: isBuiltIn(s.data) ? s.data : await absolute(s.data),
+  };
 }
 
 const exists = (path: string): Promise<boolean> =>
