@@ -7,7 +7,7 @@ import { type Method, methods } from '../src/methods/index.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 
-const table = (rows: readonly (readonly string[])[]): string =>
+export const table = (rows: readonly (readonly string[])[]): string =>
   rows.map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`).join('\n');
 
 const methodTable = (): string =>
@@ -37,11 +37,15 @@ function optionTable({ options }: Method): string {
 }
 
 /** A file as it is, and with what stands between the markers of each part replaced. */
-function fill(file: string, parts: Record<string, string>): { file: string; now: string; wanted: string } {
+export function fill(
+  file: string,
+  parts: Record<string, string>,
+  command = 'npm run docs',
+): { file: string; now: string; wanted: string } {
   const now = readFileSync(root + file, 'utf8');
   let wanted = now;
   for (const [name, content] of Object.entries(parts)) {
-    const [begin, end] = [`<!-- ${name}: written by \`npm run docs\` -->\n`, `\n<!-- /${name} -->`];
+    const [begin, end] = [`<!-- ${name}: written by \`${command}\` -->\n`, `\n<!-- /${name} -->`];
     const [from, to] = [wanted.indexOf(begin), wanted.indexOf(end)];
     if (from < 0 || to < from) throw new Error(`${file} has no place for ${name}: ${begin}…${end}`);
     wanted = wanted.slice(0, from + begin.length) + content + wanted.slice(to);

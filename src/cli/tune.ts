@@ -60,7 +60,7 @@ export async function tuneCommand(argv: readonly string[], io: Io): Promise<Comm
     .option('--method <name>', `one of ${methods.map((m) => m.name).join(', ')}`, defaults.method)
     .option(
       '-d, --data <source>',
-      'icons, icons-unseen, a folder with one sub-folder a class, a .csv or .jsonl',
+      'a built-in set (attune data), a folder with one sub-folder a class, a .csv or .jsonl',
       defaults.data,
     )
     .option('--shots <n>', 'training images a class', count(1), defaults.shots)

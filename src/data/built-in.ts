@@ -8,7 +8,7 @@ type OnProgress = IconOptions['onProgress'];
 export interface BuiltIn {
   /** One line for lists. */
   readonly summary: string;
-  /** The prompt of a class. */
+  /** The prompt of a class: of a few, the one that the zoo's model liked best on training images. */
   readonly template: string;
   /** Where the drawings come from. */
   readonly package: string;
@@ -31,12 +31,12 @@ const iconSet = (task: 'common' | 'unseen' | ThemeName, summary: string, templat
 export const builtIn = {
   icons: iconSet('common', 'a hundred everyday things in many drawing styles', 'a {} icon'),
   'icons-unseen': iconSet('unseen', "icons whose names the zoo's models never read", 'a {} icon'),
-  animals: iconSet('animals', 'animals, from ant to wolf', 'an icon of a {}, an animal'),
-  food: iconSet('food', 'things to eat and drink', 'an icon of {}, a kind of food'),
-  transport: iconSet('transport', 'vehicles by land, water and air', 'an icon of a {}, a vehicle'),
-  weather: iconSet('weather', 'weather and sky', 'a {} weather icon'),
-  gestures: iconSet('gestures', 'hands, drawn by seven vendors of emoji', 'an icon of a hand: {}'),
-  faces: iconSet('faces', 'smileys, drawn by seven vendors of emoji', 'an emoji of a {}'),
+  animals: iconSet('animals', 'animals, from ant to wolf', 'a {} icon'),
+  food: iconSet('food', 'things to eat and drink', 'a {} icon'),
+  transport: iconSet('transport', 'vehicles by land, water and air', 'a {} icon'),
+  weather: iconSet('weather', 'weather and sky', 'a {} icon'),
+  gestures: iconSet('gestures', 'hands, drawn by seven vendors of emoji', 'a {} icon'),
+  faces: iconSet('faces', 'smileys, drawn by six vendors of emoji', 'an emoji of a {}'),
   flags: iconSet('flags', 'flags of countries', 'the flag of {}'),
   brands: iconSet('brands', 'logos of companies and services', 'the {} logo'),
   'file-types': iconSet('file-types', 'programming languages, tools and formats', 'a {} file icon'),

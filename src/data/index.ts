@@ -17,7 +17,7 @@ export {
   recolor,
   sometimes,
 } from './augment.ts';
-export { type BuiltIn, builtIn, builtInData, builtInSuite, isBuiltIn } from './built-in.ts';
+export { type BuiltIn, type BuiltInName, builtIn, builtInData, builtInSuite, isBuiltIn } from './built-in.ts';
 export {
   byClass,
   type Dataset,
