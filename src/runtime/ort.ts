@@ -28,7 +28,7 @@ export function loadOrt(device: Device): Promise<typeof Ort> {
 
 /**
  * package.json (`imports`) says what each build is: in Node all are `onnxruntime-node`. In a browser the one for WebGPU
- * is smaller and faster where WebAssembly can wait for promises.
+ * is smaller by a third where WebAssembly can wait for promises.
  */
 async function load(build: Build): Promise<typeof Ort> {
   const module = await (build === 'default'

@@ -1,5 +1,6 @@
 import {
   type Device,
+  type DType,
   type EncodedModel,
   emptyArray,
   type HostTensor,
@@ -21,7 +22,10 @@ export interface SessionOptions {
    * `webgpu` besides). docs/devices.md says what each needs.
    */
   device?: Device;
-  /** Threads of one operator; default `ATTUNE_THREADS`, else ONNX Runtime's choice (the physical cores). */
+  /**
+   * Threads of one operator; default `ATTUNE_THREADS`, else ONNX Runtime's choice (the physical cores). In a browser they
+   * need a page that is cross-origin isolated, and the first program that is loaded decides for all.
+   */
   threads?: number;
   /** An error that names them where nodes would leave the device, instead of a warning (default false). */
   strict?: boolean;
@@ -51,6 +55,7 @@ export async function openSession(
 ): Promise<Session> {
   requireDevice(device);
   const ort = await loadOrt(device);
+  if (!onNode && threads) ort.env.wasm.numThreads = threads;
   const session = await ort.InferenceSession.create(bytes, {
     executionProviders: [device],
     // Its plan is one more block for all values, beside those of the first run: twice the memory, and no faster.
@@ -70,8 +75,12 @@ export async function openSession(
   });
   return {
     async run(feeds, spare) {
-      const tensor = ({ dtype, data, shape }: HostTensor): Ort.Tensor =>
-        new ort.Tensor(dtype as 'float32', data as Float32Array, shape);
+      const tensor = ({ dtype, data, shape }: HostTensor): Ort.Tensor => {
+        const made = new ort.Tensor(dtype as 'float32', data as Float32Array, shape);
+        // Where JavaScript has a Float16Array the tensor makes one of the bits, which Node's binding cannot read.
+        if (dtype === 'float16') Object.defineProperty(made, 'data', { value: data });
+        return made;
+      };
       const tensors: Record<string, Ort.Tensor> = {};
       for (const [name, value] of Object.entries(feeds)) tensors[name] = tensor(value);
       const fetches: Record<string, Ort.Tensor | null> = {};
@@ -84,13 +93,19 @@ export async function openSession(
       const arrays: Record<string, TypedArray> = {};
       for (const { name, dtype, shape } of outputs) {
         const { data } = fetches[name] ?? results[name]!;
-        arrays[name] = sizeOf(shape) === 0 ? emptyArray(dtype, 0) : (data as TypedArray);
+        arrays[name] = sizeOf(shape) === 0 ? emptyArray(dtype, 0) : bits(data as TypedArray, dtype);
       }
       return arrays;
     },
     release: () => session.release(),
   };
 }
+
+/** float16 as bits, where ONNX Runtime gives a Float16Array. */
+const bits = (data: TypedArray, dtype: DType): TypedArray =>
+  dtype === 'float16' && !(data instanceof Uint16Array)
+    ? new Uint16Array(data.buffer, data.byteOffset, data.length)
+    : data;
 
 function requireDevice(device: Device): void {
   const here: Device[] = onNode ? ['cpu', 'cuda', 'webgpu'] : ['wasm', 'webgpu'];
