@@ -32,7 +32,8 @@ export async function startWorker(ended: (how: string) => void): Promise<Remote>
   const options = { name: 'attune', workerData: { port: port2, gate }, transferList: [port2] };
   const worker = import.meta.url.endsWith('.ts')
     ? new threads.Worker(fromSource(new URL('./entry.ts', import.meta.url)), { ...options, eval: true })
-    : new threads.Worker(new URL('./entry.js', import.meta.url), options);
+    : // The flags of the process are about its own script: one such as --input-type is refused beside a file.
+      new threads.Worker(new URL('./entry.js', import.meta.url), { ...options, execArgv: [] });
   worker.on('error', (error) => ended(`failed: ${error.message}`));
   const leaving = () => close(gate);
   process.once('exit', leaving);
