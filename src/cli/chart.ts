@@ -106,7 +106,7 @@ export function svgOf(charts: readonly Chart[]): string {
   });
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${top}" width="${width}" ` +
-    `font-family="system-ui, sans-serif" font-size="11"><rect width="100%" height="100%" fill="#fff"/>` +
+    `font-family="system-ui, sans-serif" font-size="11"><title>${escapeXml(charts.map((c) => c.title).join('; '))}</title><rect width="100%" height="100%" fill="#fff"/>` +
     `${groups.join('\n')}</svg>\n`
   );
 }

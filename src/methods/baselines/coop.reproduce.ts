@@ -10,7 +10,9 @@ const withEpochs = (epochs: number) => ({
 });
 
 const seedsOf = ({ quick }: Lab) => (quick ? [1, 2] : [1, 2, 3]);
-const dataOf = ({ quick }: Lab) => (quick ? ['icons-unseen'] : ['icons', 'icons-unseen']);
+/** Sets on which the zoo's model is neither at chance nor at home. */
+const dataOf = ({ quick }: Lab) =>
+  quick ? ['weather'] : ['animals', 'food', 'transport', 'weather', 'brands'];
 
 /** Zhou et al. 2022 (IJCV), and the comparison of Zhou et al. 2022 (CVPR) on new classes. */
 export const coopClaims: Reproduction = {
@@ -60,26 +62,29 @@ export const coopClaims: Reproduction = {
     },
     {
       id: 'c',
-      statement: 'The gain of CoOp over zero-shot grows with the shots',
+      statement:
+        'The gain of CoOp over zero-shot grows with the shots, and is one at 16 shots (epochs by shots as in the paper)',
       async measure(lab) {
-        const shots = lab.quick ? [1, 16] : [1, 4, 16];
-        const coop = withEpochs(lab.quick ? 10 : 50);
-        const trials = await lab.study({
-          protocol: 'few-shot',
-          methods: ['zero-shot', coop],
-          data: dataOf(lab),
-          shots,
-          seeds: seedsOf(lab),
-        });
-        const gains = shots.map((k) => {
-          const [tuned, zero] = [coop.label, 'zero-shot'].map(
-            (label) => figure(trials, { label, shots: k }, testNames.all)!,
-          );
-          return { x: k, y: tuned!.mean - zero!.mean, error: tuned!.std };
-        });
+        // The paper trains longer on more shots.
+        const epochs = lab.quick ? { 1: 10, 16: 40 } : { 1: 50, 4: 100, 16: 200 };
+        const gains: { x: number; y: number; error: number }[] = [];
+        for (const [shots, n] of Object.entries(epochs)) {
+          const trials = await lab.study({
+            protocol: 'few-shot',
+            methods: ['zero-shot', withEpochs(n)],
+            data: dataOf(lab),
+            shots: [Number(shots)],
+            seeds: seedsOf(lab),
+          });
+          const tuned = figure(trials, { label: `${n}` }, testNames.all)!;
+          const zero = figure(trials, { label: 'zero-shot' }, testNames.all)!;
+          gains.push({ x: Number(shots), y: tuned.mean - zero.mean, error: tuned.std });
+        }
         return {
-          measured: Object.fromEntries(gains.map(({ x, y }) => [`gain at ${x} shots`, y])),
-          holds: gains.every(({ y }, i) => i === 0 || y > gains[i - 1]!.y),
+          measured: Object.fromEntries(
+            gains.map(({ x, y }) => [`gain at ${x} shot${x === 1 ? '' : 's'}`, y]),
+          ),
+          holds: gains.every(({ y }, i) => i === 0 || y > gains[i - 1]!.y) && gains.at(-1)!.y > 0,
           chart: {
             title: 'Gain by shots',
             xLabel: 'shots',
