@@ -16,6 +16,7 @@ export {
   clipByGlobalNorm,
   clipByValue,
   type Mask,
+  mapTree,
   mapUpdates,
   perGroup,
   perParameter,

@@ -64,6 +64,8 @@ describe('trained tensors', () => {
     expect(() => trace(source, (s) => s.bind(half).param('factor', [2], onesInit))).toThrow(
       '"factor" is given as [], but is declared as [2]',
     );
+    const kept = trace(source, (s) => s.bind(half).buffer('factor', [], onesInit));
+    expect([kept.result, kept.buffers.size]).toEqual([half.factor, 0]);
   });
 
   test('layers that a method adds are trained under their names, whatever surrounds the model', () => {
@@ -109,7 +111,7 @@ describe('scope', () => {
       ['prompt.v', [2], zerosInit],
     ]);
     expect(() => trace(source, (s) => [s.param('v', [2], zerosInit), s.param('v', [3], zerosInit)])).toThrow(
-      'Parameter "v" is declared as [2] and again as [3]',
+      '"v" is declared as [2] and again as [3]',
     );
   });
 

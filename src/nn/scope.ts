@@ -19,6 +19,12 @@ export interface Param {
   readonly tensor: Tensor;
 }
 
+/** A tensor that training keeps and no gradient moves, such as running statistics: fed as `param/NAME` too. */
+export interface Buffer extends Param {
+  /** Its value after the step: that of the last `update`. */
+  readonly next: Tensor;
+}
+
 /** What an interceptor learns about the weight or tap that its pattern matched. */
 export interface Match {
   /** The full name of the weight or site. */
@@ -43,6 +49,8 @@ export interface Interceptors {
 interface Handler {
   weight(name: string, shape: Shape, init: Initializer): Tensor;
   param(name: string, shape: Shape, init: Initializer): Tensor;
+  buffer(name: string, shape: Shape, init: Initializer): Tensor;
+  update(name: string, value: Tensor): void;
   tap(site: string, x: Tensor): Tensor;
   tapped(site: string): boolean;
 }
@@ -71,6 +79,14 @@ export class Scope {
   param(name: string, shape: Shape, init: Initializer): Tensor {
     return this.handler.param(this.full(name), shape, init);
   }
+  /** A tensor that training keeps beside the parameters and that changes by `update` alone: as it is at this point. */
+  buffer(name: string, shape: Shape, init: Initializer): Tensor {
+    return this.handler.buffer(this.full(name), shape, init);
+  }
+  /** Gives a buffer a new value, for what is traced from here on and for the next step. */
+  update(name: string, value: Tensor): void {
+    this.handler.update(this.full(name), value);
+  }
   /** Lets interceptors replace an activation. The site is called PATH:NAME. */
   tap(name: string, x: Tensor): Tensor {
     return this.handler.tap(this.full(name, ':'), x);
@@ -84,20 +100,23 @@ export class Scope {
     return new Scope(this.trace, this.trace.wrap(this.handler, interceptors), this.path);
   }
   /**
-   * This scope with the trained tensors of these (full) names given: an adapter's constants, or parameters after an
-   * inner step. Interceptors that are already around it keep their own.
+   * This scope with the parameters and buffers of these (full) names given: an adapter's constants, or parameters after
+   * an inner step. Interceptors that are already around it keep their own.
    */
   bind(values: Readonly<Record<string, Tensor>>): Scope {
     const outer = passing(this.handler);
-    const param: Handler['param'] = (name, shape, init) => {
-      const value = Object.hasOwn(values, name) && values[name];
-      if (!value) return outer.param(name, shape, init);
-      if (String(value.shape) !== String(shape)) {
-        throw new Error(`"${name}" is given as [${value.shape}], but is declared as [${shape}]`);
-      }
-      return value;
-    };
-    return new Scope(this.trace, { ...outer, param }, this.path);
+    const given =
+      (declare: Handler['param']): Handler['param'] =>
+      (name, shape, init) => {
+        const value = Object.hasOwn(values, name) && values[name];
+        if (!value) return declare(name, shape, init);
+        if (String(value.shape) !== String(shape)) {
+          throw new Error(`"${name}" is given as [${value.shape}], but is declared as [${shape}]`);
+        }
+        return value;
+      };
+    const bound = { ...outer, param: given(outer.param), buffer: given(outer.buffer) };
+    return new Scope(this.trace, bound, this.path);
   }
   /** This scope with every weight a trained parameter: for layers that a method adds to a frozen model. */
   trained(): Scope {
@@ -110,6 +129,8 @@ export class Scope {
 const passing = (outer: Handler): Handler => ({
   weight: (name, shape, init) => outer.weight(name, shape, init),
   param: (name, shape, init) => outer.param(name, shape, init),
+  buffer: (name, shape, init) => outer.buffer(name, shape, init),
+  update: (name, value) => outer.update(name, value),
   tap: (site, x) => outer.tap(site, x),
   tapped: (site) => outer.tapped(site),
 });
@@ -122,6 +143,8 @@ export interface Traced<T> {
   readonly result: T;
   /** The trained parameters, in order of declaration. */
   readonly params: readonly Param[];
+  /** Buffers by name, also those that are declared or updated on a scope of this trace later. */
+  readonly buffers: ReadonlyMap<string, Buffer>;
   /** Names of the weights that were read. */
   readonly weights: ReadonlySet<string>;
 }
@@ -134,11 +157,17 @@ export function trace<T>(source: WeightSource | 'scratch', build: (scope: Scope)
   const run = new Trace(source);
   const result = build(new Scope(run, run));
   run.requireAllPatternsMatched();
-  return { result, params: [...run.params.values()], weights: run.weights };
+  return { result, params: [...run.params.values()], buffers: run.buffers, weights: run.weights };
+}
+
+function requireShape<P extends Param>(known: P, shape: Shape): P {
+  if (String(known.shape) === String(shape)) return known;
+  throw new Error(`"${known.name}" is declared as [${known.shape}] and again as [${shape}]`);
 }
 
 class Trace implements Handler {
   readonly params = new Map<string, Param>();
+  readonly buffers = new Map<string, Buffer>();
   readonly weights = new Set<string>();
   private readonly sites = new Set<string>();
   private readonly tensors = new Map<string, { weight: Weight; tensor: Tensor }>();
@@ -147,16 +176,35 @@ class Trace implements Handler {
   constructor(private readonly source: WeightSource | 'scratch') {}
 
   param(name: string, shape: Shape, init: Initializer): Tensor {
-    const known = this.params.get(name);
-    if (!known) {
-      const tensor = input(`param/${name}`, shape);
-      this.params.set(name, { name, shape, init, tensor });
-      return tensor;
+    const param = this.params.get(name) ?? this.fresh(name, shape, init);
+    this.params.set(name, param);
+    return requireShape(param, shape).tensor;
+  }
+
+  buffer(name: string, shape: Shape, init: Initializer): Tensor {
+    let buffer = this.buffers.get(name);
+    if (!buffer) {
+      const fresh = this.fresh(name, shape, init);
+      buffer = { ...fresh, next: fresh.tensor };
+      this.buffers.set(name, buffer);
     }
-    if (String(known.shape) !== String(shape)) {
-      throw new Error(`Parameter "${name}" is declared as [${known.shape}] and again as [${shape}]`);
+    return requireShape(buffer, shape).next;
+  }
+
+  private fresh(name: string, shape: Shape, init: Initializer): Param {
+    if (this.params.has(name) || this.buffers.has(name)) {
+      throw new Error(`"${name}" is declared both as a parameter and as a buffer`);
     }
-    return known.tensor;
+    return { name, shape, init, tensor: input(`param/${name}`, shape) };
+  }
+
+  update(name: string, next: Tensor): void {
+    const known = this.buffers.get(name);
+    if (!known) throw new Error(`"${name}" is updated, but no buffer of that name is declared`);
+    if (String(next.shape) !== String(known.shape)) {
+      throw new Error(`Buffer "${name}" is declared as [${known.shape}], but updated with [${next.shape}]`);
+    }
+    this.buffers.set(name, { ...known, next });
   }
 
   weight(name: string, shape: Shape, init: Initializer): Tensor {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { f32 } from '../graph/index.ts';
-import { mse, normalInit, type Progress, sgd, stepDecay } from '../nn/index.ts';
+import { mse, normalInit, onesInit, type Progress, sgd, stepDecay } from '../nn/index.ts';
 import { Random } from '../runtime/index.ts';
 import {
   batchOf,
@@ -15,13 +15,16 @@ import {
   train,
 } from './index.ts';
 
-/** Regression with momentum and a schedule: the result depends on the parameters, the state, the step and the batch. */
+/** Regression with momentum, a schedule and a buffer: all that is kept, the step and the batch decide the result. */
 const regression: StepOptions = {
   source: 'scratch',
   batch: { x: batchOf([4, 3]), y: batchOf([4]) },
   build: (s, { x, y }) => {
     const w = s.param('w', [3], normalInit(1));
-    return { loss: mse(x!.matmul(w.reshape([3, 1])).reshape([4]), y!), norm: w.square().sum() };
+    const scale = s.buffer('scale', [], onesInit);
+    s.update('scale', scale.mul(0.9).add(y!.square().mean().mul(0.1)));
+    const error = mse(x!.matmul(w.reshape([3, 1])).reshape([4]), y!);
+    return { loss: error.div(scale), norm: w.square().sum() };
   },
   optimizer: sgd({ lr: stepDecay(0.05, 2, 0.9), momentum: 0.9 }),
 };

@@ -10,7 +10,9 @@ import {
   zeros,
 } from '../graph/index.ts';
 import {
+  type Buffer,
   type Initializer,
+  mapTree,
   type Param,
   type Progress,
   type Scope,
@@ -24,6 +26,7 @@ export type Values = Record<string, HostTensor>;
 
 /** All that training changes: what a checkpoint must hold. */
 export interface TrainState {
+  /** Parameters, and buffers beside them. */
   readonly params: Values;
   readonly optimizer: Values;
 }
@@ -46,6 +49,11 @@ export interface StepOptions {
   readonly optimizer: Transform;
   /** What the optimizer gets in place of the raw gradients of `loss`, by parameter: projected, regulated, dropped. */
   readonly gradients?: (raw: Tree, step: TracedStep) => Tree;
+  /**
+   * Updates buffers by the parameters after the optimizer's update: `scope.param` gives those. What `build` updates, it
+   * updates by those before. (Weights from scratch stay those before.)
+   */
+  readonly after?: (scope: Scope, batch: Tree) => void;
   /** Replaces initial values, by the parameter's name. */
   readonly init?: (param: Param) => Initializer;
   readonly compile?: CompileOptions;
@@ -59,6 +67,7 @@ export class TrainStep {
   private constructor(
     private readonly program: Program,
     readonly params: readonly Param[],
+    readonly buffers: readonly Buffer[],
     private readonly stateShapes: Record<string, Shape>,
     private readonly hypers: ReadonlyMap<string, (t: Progress) => number>,
     readonly metrics: readonly string[],
@@ -70,7 +79,9 @@ export class TrainStep {
     for (const [name, { shape, dtype }] of Object.entries(options.batch)) {
       batch[name] = input(`batch/${name}`, shape, dtype);
     }
-    const { result: metrics, params } = trace(options.source, (scope) => options.build(scope, batch));
+    const traced = trace(options.source, (scope) => ({ scope, metrics: options.build(scope, batch) }));
+    const { params, buffers } = traced;
+    const { scope, metrics } = traced.result;
     if (params.length === 0) throw new Error('Nothing is trained: the model declares no parameters');
     const tree: Tree = Object.fromEntries(params.map((p) => [p.name, p.tensor]));
     const raw = gradTree(metrics.loss, tree);
@@ -96,8 +107,11 @@ export class TrainStep {
         return input(`hyper/${unique}`, []);
       },
     });
+    const updated = mapTree(tree, (param, name) => param.sub(result.updates[name]!));
+    options.after?.(scope.bind(updated), batch);
     const outputs: Tree = {};
-    for (const p of params) outputs[`param/${p.name}`] = p.tensor.sub(result.updates[p.name]!);
+    for (const [name, t] of Object.entries(updated)) outputs[`param/${name}`] = t;
+    for (const { name, next } of buffers.values()) outputs[`param/${name}`] = next;
     for (const [name, t] of Object.entries(result.state)) outputs[`state/${name}`] = t;
     for (const [name, t] of Object.entries(metrics)) outputs[`metric/${name}`] = t;
     // ONNX names are shared by inputs and outputs, so outputs get their own.
@@ -105,9 +119,14 @@ export class TrainStep {
       Object.fromEntries(Object.entries(outputs).map(([name, t]) => [`next/${name}`, t])),
       { name: 'training step', ...options.compile },
     );
+    for (const { name } of buffers.values()) {
+      if (!program.inputs.has(`param/${name}`))
+        throw new Error(`Buffer "${name}" is updated, but never read`);
+    }
     return new TrainStep(
       program,
       params,
+      [...buffers.values()],
       stateShapes,
       hypers,
       Object.keys(metrics),
@@ -120,14 +139,14 @@ export class TrainStep {
     return this.params.reduce((n, p) => n + p.tensor.size, 0);
   }
 
-  /** Initial parameters drawn from `seed`, each from its own stream, and a zero optimizer state. */
+  /** Initial parameters and buffers drawn from `seed`, each from its own stream, and a zero optimizer state. */
   async init(seed: number): Promise<TrainState> {
     const optimizer = Object.fromEntries(
       Object.entries(this.stateShapes).map(([name, shape]) => [name, zeros(shape)]),
     );
     return {
       params: await initParams(
-        this.params.map((p) => ({ ...p, init: this.initializer(p) })),
+        [...this.params.map((p) => ({ ...p, init: this.initializer(p) })), ...this.buffers],
         seed,
       ),
       optimizer,
