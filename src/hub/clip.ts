@@ -10,8 +10,8 @@ import {
   visionTower,
 } from '../models/clip/index.ts';
 import { trace } from '../nn/index.ts';
-import { matchKeys } from './adapter.ts';
-import { type ResolveOptions, resolveFolder } from './hub.ts';
+import { checkWeights, type LoadOptions } from './check.ts';
+import { resolveFolder } from './hub.ts';
 import { readJson } from './json.ts';
 import { readSafetensors } from './safetensors.ts';
 import { loadTokenizer, type Tokenizer } from './tokenizer.ts';
@@ -30,10 +30,7 @@ export interface ClipModel {
 /** Buffers that old checkpoints store though they are no weights. */
 const buffers = /(^|\.)position_ids$/;
 
-export interface ClipOptions extends ResolveOptions {
-  /** Is told of weights that the model does not read, which are an error otherwise. */
-  readonly onUnusedWeights?: (message: string) => void;
-}
+export type ClipOptions = LoadOptions;
 
 /**
  * Loads a CLIP from `zoo:NAME`, a folder in the layout of Hugging Face, or the Hub. Only headers of the weights are
@@ -46,7 +43,7 @@ export async function loadClip(spec: string, options: ClipOptions = {}): Promise
   if (!json) throw new Error(`${folder} has no config.json`);
   const config = parseClipConfig(json);
   const weights = await readSafetensors(folder);
-  checkWeights(weights, config, options.onUnusedWeights);
+  checkWeights(weights, traced(config), buffers, options.onUnusedWeights);
   const tokenizer = await loadTokenizer(folder);
   if (tokenizer.vocabSize > config.text.vocabulary) {
     throw new Error(
@@ -62,33 +59,11 @@ export async function loadClip(spec: string, options: ClipOptions = {}): Promise
   return { spec, folder, config, weights, tokenizer, images };
 }
 
-/** Traces both towers once: every weight of the file must be read, with the shape that the configuration gives. */
-function checkWeights(
-  weights: WeightSource,
-  config: ClipConfig,
-  onUnused: ClipOptions['onUnusedWeights'],
-): void {
-  const { imageSize, channels } = config.vision;
-  const read = trace('scratch', (s) => {
+/** Traces both towers once. */
+const traced = (config: ClipConfig) =>
+  trace('scratch', (s) => {
+    const { imageSize, channels } = config.vision;
     logitScale(s, config);
     textTower(s, input('ids', [1, 1], 'int64'), config);
     visionTower(s, input('pixels', [1, channels, imageSize, imageSize]), config);
   });
-  const stored = weights.names().filter((name) => !buffers.test(name));
-  const { missing, unknown, message } = matchKeys([...read.weights], stored);
-  if (missing.length || (unknown.length && !onUnused)) {
-    const why = message.replaceAll('\n', '; ');
-    const way = missing.length ? '' : ' (--allow-unused-weights loads the model without them)';
-    throw new Error(`${weights.label} does not fit config.json: ${why}${way}`);
-  }
-  if (unknown.length)
-    onUnused?.(
-      `${weights.label} holds weights that the model does not read: ${message.replaceAll('\n', '; ')}`,
-    );
-  for (const { name, shape } of read.params) {
-    const got = weights.get(name)!.shape;
-    if (String(got) !== String(shape)) {
-      throw new Error(`${weights.label}: "${name}" is [${got}], but config.json asks for [${shape}]`);
-    }
-  }
-}

@@ -2,10 +2,18 @@
 export { type AdapterFiles, type KeyMatch, loadAdapter, matchKeys, saveAdapter } from './adapter.ts';
 export { writeAtomic } from './atomic.ts';
 export { trainBpe, writeClipTokenizer } from './bpe.ts';
+export { checkWeights, type LoadOptions } from './check.ts';
 export { type ClipModel, type ClipOptions, loadClip } from './clip.ts';
 export type { AddedToken, BpeVocabulary, SpecialTokens } from './clip-tokenizer.ts';
 export { type Progress, type ResolveOptions, resolveFolder, zooRoot } from './hub.ts';
 export { type JsonObject, readJson } from './json.ts';
+export {
+  type LanguageFunctions,
+  type LanguageModel,
+  type LanguageWeights,
+  loadLanguageModel,
+  readLanguageModel,
+} from './language.ts';
 export {
   encodeSafetensors,
   readSafetensors,

@@ -24,6 +24,10 @@ export function layerNorm(s: Scope, x: Tensor, eps = 1e-5): Tensor {
   return g.layerNorm(x, s.weight('weight', shape, onesInit), s.weight('bias', shape, zerosInit), eps);
 }
 
+/** RMSNorm over the last axis, with `weight`. */
+export const rmsNorm = (s: Scope, x: Tensor, eps = 1e-6): Tensor =>
+  g.rmsNorm(x, s.weight('weight', [x.dim(-1)], onesInit), eps);
+
 /** Convolution of x [N, C, ...spatial] with `weight` [out, C / groups, ...kernel] and `bias` [out]. */
 export function conv(
   s: Scope,
@@ -60,14 +64,16 @@ export const embedding = (
   init = normalInit(1),
 ): Tensor => g.embedding(s.weight('weight', [count, width], init), ids);
 
-/** The lowest float32. */
-const LOWEST = -3.4028234663852886e38;
+/** The lowest float32: added to a score, it hides a key. */
+export const LOWEST = -3.4028234663852886e38;
 
-/** Additive mask [length, keys]: 0 where a position may look, the lowest float32 where it may not. */
+/**
+ * Additive mask [length, keys]: 0 where a position may look, the lowest float32 where it may not. The positions are the
+ * last of the keys: all may look at the keys before them.
+ */
 export function causalMask(length: number, keys = length): Tensor {
   const data = new Float32Array(length * keys);
-  for (let i = 0; i < length; i++)
-    data.fill(LOWEST, Math.min(i * keys + i + 1, (i + 1) * keys), (i + 1) * keys);
+  for (let i = 0; i < length; i++) data.fill(LOWEST, i * keys + keys - length + i + 1, (i + 1) * keys);
   return constant({ dtype: 'float32', shape: [length, keys], data });
 }
 

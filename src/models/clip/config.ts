@@ -1,5 +1,5 @@
-import { didYouMean } from '../../graph/nearest.ts';
-import { type Activation, activations } from '../../nn/index.ts';
+import type { Activation } from '../../nn/index.ts';
+import { type ConfigReader, configReader, type Json, requireHeads, requireModelType } from '../config.ts';
 
 /** One transformer tower. */
 export interface TowerConfig {
@@ -26,70 +26,48 @@ export interface ClipConfig {
   };
 }
 
-type Json = Record<string, unknown>;
-
 /**
  * Reads the config.json of a Hugging Face CLIP. Keys that old files leave out have the values that `transformers`
  * gives them. Throws on another model type, an unknown activation, or sizes that do not fit.
  */
 export function parseClipConfig(json: Json): ClipConfig {
-  if (json.model_type !== undefined && json.model_type !== 'clip') {
-    throw new Error(`config.json describes a "${json.model_type}" model, not "clip"`);
-  }
+  requireModelType(json, 'clip');
   // Files of 2021 keep the towers under *_config_dict. transformers lets it override *_config altogether: what it
   // leaves out has its default, whatever *_config says.
-  const part = (name: string): Json => (json[`${name}_config_dict`] ?? json[`${name}_config`] ?? {}) as Json;
-  const text = part('text');
-  const vision = part('vision');
-  const number = (from: Json, where: string, key: string, fallback: number): number => {
-    const value = from[key] ?? fallback;
-    if (typeof value !== 'number' || !Number.isFinite(value)) {
-      throw new Error(`config.json: ${where}.${key} must be a number, not ${JSON.stringify(value)}`);
-    }
-    return value;
-  };
-  const count = (from: Json, where: string, key: string, fallback: number): number => {
-    const value = number(from, where, key, fallback);
-    if (!Number.isInteger(value) || value < 1) {
-      throw new Error(`config.json: ${where}.${key} must be a positive whole number, not ${value}`);
-    }
-    return value;
-  };
-  const tower = (from: Json, where: string, width: number, heads: number, mlp: number): TowerConfig => {
-    const activation = String(from.hidden_act ?? 'quick_gelu');
-    if (!Object.hasOwn(activations, activation)) {
-      const near = didYouMean(activation, Object.keys(activations));
-      throw new Error(`config.json: unknown activation ${where}.hidden_act "${activation}"${near}`);
-    }
+  const part = (name: string) => configReader((json[`${name}_dict`] ?? json[name] ?? {}) as Json, name);
+  const tower = (
+    from: ConfigReader,
+    where: string,
+    width: number,
+    heads: number,
+    mlp: number,
+  ): TowerConfig => {
     const tower = {
-      width: count(from, where, 'hidden_size', width),
-      layers: count(from, where, 'num_hidden_layers', 12),
-      heads: count(from, where, 'num_attention_heads', heads),
-      mlpWidth: count(from, where, 'intermediate_size', mlp),
-      activation: activation as Activation,
-      eps: number(from, where, 'layer_norm_eps', 1e-5),
+      width: from.count('hidden_size', width),
+      layers: from.count('num_hidden_layers', 12),
+      heads: from.count('num_attention_heads', heads),
+      mlpWidth: from.count('intermediate_size', mlp),
+      activation: from.activation('hidden_act', 'quick_gelu'),
+      eps: from.number('layer_norm_eps', 1e-5),
     };
-    if (tower.width % tower.heads !== 0) {
-      throw new Error(
-        `config.json: ${where} width ${tower.width} is not a multiple of its ${tower.heads} heads`,
-      );
-    }
+    requireHeads(tower.width, tower.heads, where);
     return tower;
   };
+  const [top, text, vision] = [configReader(json), part('text_config'), part('vision_config')];
   return {
-    projection: count(json, 'config', 'projection_dim', 512),
-    logitScaleInit: number(json, 'config', 'logit_scale_init_value', 2.6592),
+    projection: top.count('projection_dim', 512),
+    logitScaleInit: top.number('logit_scale_init_value', 2.6592),
     text: {
       ...tower(text, 'text_config', 512, 8, 2048),
-      vocabulary: count(text, 'text_config', 'vocab_size', 49408),
-      context: count(text, 'text_config', 'max_position_embeddings', 77),
-      eosToken: number(text, 'text_config', 'eos_token_id', 49407),
+      vocabulary: text.count('vocab_size', 49408),
+      context: text.count('max_position_embeddings', 77),
+      eosToken: text.number('eos_token_id', 49407),
     },
     vision: {
       ...tower(vision, 'vision_config', 768, 12, 3072),
-      imageSize: count(vision, 'vision_config', 'image_size', 224),
-      patchSize: count(vision, 'vision_config', 'patch_size', 32),
-      channels: count(vision, 'vision_config', 'num_channels', 3),
+      imageSize: vision.count('image_size', 224),
+      patchSize: vision.count('patch_size', 32),
+      channels: vision.count('num_channels', 3),
     },
   };
 }

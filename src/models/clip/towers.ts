@@ -7,6 +7,7 @@ import {
   dotProductAttention,
   embedding,
   joinHeads,
+  LOWEST,
   layerNorm,
   linear,
   normalInit,
@@ -98,7 +99,7 @@ export function textTower(s: Scope, ids: Tensor, c: ClipConfig, attentionMask?: 
   const positions = embeddings.weight('position_embedding.weight', [context, width], normalInit(0.02));
   let mask = causalMask(length).reshape([1, 1, length, length]);
   if (attentionMask) {
-    const hidden = g.sub(1, attentionMask.cast('float32')).mul(-3.4028234663852886e38);
+    const hidden = g.sub(1, attentionMask.cast('float32')).mul(LOWEST);
     mask = g.minimum(mask, hidden.reshape([n, 1, 1, length]));
   }
   // Configurations of 2021 name a wrong end token, 2; there the end token is the one with the highest id.

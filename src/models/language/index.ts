@@ -1,0 +1,3 @@
+/** What language models share: attention with a past, the inputs and outputs of their stacks, generation. */
+export * from './attention.ts';
+export * from './decoder.ts';

@@ -1,0 +1,147 @@
+"""Golden files of language models (transformers) for src/models/{gpt2,llama,bert,t5}.
+
+Writes one folder a variant under src/models/NAME/testdata/, in the layout of the Hugging Face Hub: config.json, the
+weights (random, tiny) and golden.safetensors with inputs, hidden states and logits: padded on the right and on the left,
+with soft tokens before the text (`soft`), and behind a prefix of keys and values (`past`). Hidden states of padding are 0.
+
+    python tools/reference/language.py [NAME ...]
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import GPT2Config, GPT2LMHeadModel
+from transformers.cache_utils import DynamicCache
+
+MODELS = Path(__file__).resolve().parents[2] / "src/models"
+VOCAB = 48
+LENGTHS = [7, 4, 2]
+
+
+@torch.no_grad()
+def randomise(model, generator):
+    """Weights large enough that every part shows in the outputs."""
+    for name, p in model.named_parameters():
+        noise = torch.randn(p.shape, generator=generator)
+        if "norm" in name.lower() and name.endswith("weight"):
+            p.copy_(1 + 0.3 * noise)
+        elif p.ndim < 2 or "embed" in name or "wte" in name or "wpe" in name or "shared" in name:
+            p.copy_(0.5 * noise)
+        else:
+            p.copy_(noise / p.shape[0 if isinstance(model, GPT2LMHeadModel) else 1] ** 0.5)
+
+
+def save(model, folder, generator, dtype, raw_config=None, rename=None, **options):
+    """Writes the folder and returns what transformers makes of it, in float32."""
+    shutil.rmtree(folder, ignore_errors=True)
+    randomise(model, generator)
+    model.to(dtype).save_pretrained(folder, **options)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    if raw_config:
+        (folder / "config.json").write_text(json.dumps(raw_config, indent=2) + "\n")
+    if rename:
+        path = folder / "model.safetensors"
+        weights = {new: t for name, t in load_file(path).items() for new in [rename(name)] if new}
+        save_file(weights, path, metadata={"format": "pt"})
+    model = type(model).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    return model.eval()
+
+
+def padded(generator, side, pad=0):
+    """Rows of LENGTHS tokens, none of which is the padding."""
+    ids = torch.full((len(LENGTHS), max(LENGTHS)), pad)
+    mask = torch.zeros_like(ids)
+    for row, n in enumerate(LENGTHS):
+        at = slice(0, n) if side == "right" else slice(max(LENGTHS) - n, None)
+        ids[row, at] = torch.randint(3, VOCAB, (n,), generator=generator)
+        mask[row, at] = 1
+    return ids, mask
+
+
+def ones(mask, n):
+    return torch.cat([torch.ones((len(mask), n), dtype=mask.dtype), mask], 1)
+
+
+def states(out, prefix, hidden, mask, **rest):
+    """Hidden states and the rest, 0 where nobody looks."""
+    named = {f"hidden.{i}": h for i, h in enumerate(hidden)} | rest
+    for name, h in named.items():
+        out[f"{prefix}.{name}"] = h * mask[:, -h.shape[1] :, None]
+
+
+def prefix_of(config, heads, width, generator, batch, n=3):
+    """Random keys and values of n positions for each layer, and the cache that holds them."""
+    pairs = [torch.randn((2, batch, heads, n, width), generator=generator) for _ in range(config.num_hidden_layers)]
+    cache = DynamicCache()
+    for layer, (key, value) in enumerate(pairs):
+        cache.update(key.clone(), value.clone(), layer)
+    return pairs, cache
+
+
+def finish(folder, golden):
+    save_file({k: t.detach().contiguous().clone() for k, t in golden.items()}, folder / "golden.safetensors")
+
+
+def decoder(name, variant, model, head_width, key_heads, dtype=torch.float32, **options):
+    folder = MODELS / name / "testdata" / variant
+    generator = torch.Generator().manual_seed(len(name + variant))
+    model = save(model, folder, generator, dtype, **options)
+    config = model.config
+    out = {}
+
+    def run(prefix, mask, **inputs):
+        result = model(attention_mask=mask, output_hidden_states=True, **inputs)
+        # transformers' last one is normalised, and stands in place of the last layer's output.
+        hidden = result.hidden_states
+        states(out, prefix, hidden[:-1], mask, last=hidden[-1], logits=result.logits)
+
+    for side in ["right", "left"]:
+        ids, mask = padded(generator, side)
+        out[f"{side}.ids"], out[f"{side}.mask"] = ids, mask
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        out[f"{side}.positions"] = positions
+        run(side, mask, input_ids=ids, position_ids=positions)
+    soft = torch.randn((2, config.hidden_size), generator=generator)
+    embedded = torch.cat([soft.expand(len(ids), -1, -1), model.get_input_embeddings()(ids)], 1)
+    out["soft"] = soft
+    run("soft", ones(mask, 2), inputs_embeds=embedded)
+    pairs, cache = prefix_of(config, key_heads, head_width, generator, len(ids))
+    for layer, pair in enumerate(pairs):
+        out[f"key.{layer}"], out[f"value.{layer}"] = pair
+    run("past", ones(mask, 3), input_ids=ids, past_key_values=cache)
+    finish(folder, out)
+
+
+def gpt2():
+    def make(variant, width, heads, **rest):
+        keep = {k: rest.pop(k) for k in ["dtype", "rename", "max_shard_size", "raw_config"] if k in rest}
+        sizes = dict(n_embd=width, n_head=heads, n_positions=16, vocab_size=VOCAB, bos_token_id=1, eos_token_id=1)
+        decoder("gpt2", variant, GPT2LMHeadModel(GPT2Config(**sizes, **rest)), width // heads, heads, **keep)
+
+    make("tied", 24, 3, n_layer=3)
+    # As OpenAI's checkpoint: names without the prefix, and the causal mask among the weights.
+    make("base-names", 16, 2, n_layer=2, rename=lambda name: name.removeprefix("transformer."), dtype=torch.float16)
+    make(
+        "untied-scaled",
+        16,
+        2,
+        n_layer=2,
+        n_inner=24,
+        tie_word_embeddings=False,
+        scale_attn_weights=False,
+        scale_attn_by_inverse_layer_idx=True,
+        activation_function="relu",
+        layer_norm_epsilon=1e-3,
+        max_shard_size="9KB",
+    )
+
+
+if __name__ == "__main__":
+    families = {"gpt2": gpt2}
+    with torch.no_grad():
+        for name in sys.argv[1:] or families:
+            families[name]()
