@@ -2,6 +2,7 @@ import { basename, join } from 'node:path';
 import { constant, i64, type WeightSource } from '../graph/index.ts';
 import { gpt2, parseGpt2Config } from '../models/gpt2/index.ts';
 import type { CausalModel } from '../models/language/index.ts';
+import { llama, llamaTypes, parseLlamaConfig } from '../models/llama/index.ts';
 import { type Scope, trace } from '../nn/index.ts';
 import { checkWeights, type LoadOptions } from './check.ts';
 import { resolveFolder } from './hub.ts';
@@ -32,7 +33,13 @@ interface Family {
   readonly ignored: RegExp;
 }
 
+const llamaFamily: Family = {
+  make: (json) => ({ kind: 'causal', model: llama(parseLlamaConfig(json)) }),
+  base: 'model',
+  ignored: /(^|\.)rotary_emb\.inv_freq$|^lm_head\.weight$/,
+};
 const families: Record<string, Family> = {
+  ...Object.fromEntries(llamaTypes.map((type) => [type, llamaFamily])),
   gpt2: {
     make: (json) => ({ kind: 'causal', model: gpt2(parseGpt2Config(json)) }),
     base: 'transformer',

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from transformers.cache_utils import DynamicCache
 
 MODELS = Path(__file__).resolve().parents[2] / "src/models"
@@ -116,9 +116,14 @@ def decoder(name, variant, model, head_width, key_heads, dtype=torch.float32, **
     finish(folder, out)
 
 
+def apart(options):
+    """Options of `save`, taken from those of a configuration."""
+    return {k: options.pop(k) for k in ["dtype", "rename", "max_shard_size", "raw_config"] if k in options}
+
+
 def gpt2():
     def make(variant, width, heads, **rest):
-        keep = {k: rest.pop(k) for k in ["dtype", "rename", "max_shard_size", "raw_config"] if k in rest}
+        keep = apart(rest)
         sizes = dict(n_embd=width, n_head=heads, n_positions=16, vocab_size=VOCAB, bos_token_id=1, eos_token_id=1)
         decoder("gpt2", variant, GPT2LMHeadModel(GPT2Config(**sizes, **rest)), width // heads, heads, **keep)
 
@@ -140,8 +145,30 @@ def gpt2():
     )
 
 
+def llama():
+    def make(variant, kind, heads, key_heads, head_width, width=16, **rest):
+        keep = apart(rest)
+        sizes = dict(hidden_size=width, intermediate_size=20, num_hidden_layers=2, max_position_embeddings=32)
+        sizes |= dict(num_attention_heads=heads, num_key_value_heads=key_heads, vocab_size=VOCAB)
+        ends = dict(bos_token_id=1, eos_token_id=1, pad_token_id=0)
+        config = AutoConfig.for_model(kind, **(sizes | ends | rest))
+        decoder("llama", variant, AutoModelForCausalLM.from_config(config), head_width, key_heads, **keep)
+
+    llama3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
+    make("llama3", "llama", 4, 2, 6, width=24, rope_parameters=llama3 | dict(original_max_position_embeddings=16))
+    # A file of before transformers 5: rope_theta and rope_scaling, biases everywhere, bfloat16.
+    old = dict(hidden_size=16, intermediate_size=20, num_hidden_layers=2, num_attention_heads=2, vocab_size=VOCAB)
+    old |= dict(attention_bias=True, mlp_bias=True, rms_norm_eps=1e-3, hidden_act="gelu")
+    old |= dict(rope_theta=500.0, rope_scaling=dict(type="linear", factor=2.0), tie_word_embeddings=True)
+    make("old-linear", "llama", 2, 2, 8, dtype=torch.bfloat16, raw_config=dict(model_type="llama") | old, **old)
+    make("mistral", "mistral", 4, 1, 4, sliding_window=16)
+    make("qwen2", "qwen2", 2, 1, 8, tie_word_embeddings=True, max_shard_size="9KB")
+    yarn = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16, rope_theta=100.0)
+    make("qwen3-yarn", "qwen3", 4, 2, 8, head_dim=8, rope_parameters=yarn)
+
+
 if __name__ == "__main__":
-    families = {"gpt2": gpt2}
+    families = {"gpt2": gpt2, "llama": llama}
     with torch.no_grad():
         for name in sys.argv[1:] or families:
             families[name]()

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { decoderInputs, decoderStates, expectGolden, variant } from '../testing/language.ts';
+import { decoderInputs, decoderStates, expectGolden, expectTaps, variant } from '../testing/language.ts';
 import { parseGpt2Config } from './config.ts';
 
 describe.each(['tied', 'base-names', 'untied-scaled'])('%s equals transformers', (name) => {
@@ -11,6 +11,13 @@ describe.each(['tied', 'base-names', 'untied-scaled'])('%s equals transformers',
     );
     expect(names).toHaveLength(4 * (model.layers + 2));
   });
+});
+
+test('taps', async () => {
+  const matrices = ['', '.attn.c_attn', '.attn.c_proj', '.mlp.c_fc', '.mlp.c_proj'];
+  const ends = matrices.flatMap((path) => [`${path}:in`, `${path}:out`]);
+  const layer = [...ends, '.attn:probabilities'].map((path) => `transformer.h.*${path}`);
+  expectTaps(await variant('gpt2', 'tied'), { 'transformer.wte:out': 1 }, layer);
 });
 
 describe('config.json', () => {

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
-import { concat, type HostTensor, input, type Tensor, toFloat32 } from '../../graph/index.ts';
+import { concat, constant, type HostTensor, i64, input, type Tensor, toFloat32 } from '../../graph/index.ts';
 import { type LanguageWeights, readLanguageModel } from '../../hub/language.ts';
 import { readSafetensors } from '../../hub/safetensors.ts';
 import { type Scope, trace } from '../../nn/index.ts';
@@ -89,3 +89,25 @@ export const decoderInputs = (layers: number): string[] => [
   ...['right.ids', 'right.mask', 'left.ids', 'left.mask', 'left.positions', 'soft'],
   ...Array.from({ length: layers }, (_, i) => [`key.${i}`, `value.${i}`]).flat(),
 ];
+
+/** Each pattern of taps matches as often as it should: those of `layer` once in every layer. */
+export function expectTaps(
+  { weights, model }: Pick<LanguageWeights, 'weights' | 'model'>,
+  once: Record<string, number>,
+  layer: readonly string[],
+): void {
+  const counts: Record<string, number> = {};
+  const wanted = { ...once, ...Object.fromEntries(layer.map((pattern) => [pattern, model.layers])) };
+  const tap = Object.fromEntries(
+    Object.keys(wanted).map((pattern) => [
+      pattern,
+      (x: Tensor) => {
+        counts[pattern] = (counts[pattern] ?? 0) + 1;
+        return x;
+      },
+    ]),
+  );
+  const ids = constant(i64([1, 2], [1, 2]));
+  trace(weights, (s) => model.decode(s.intercept({ tap }), { tokens: ids }));
+  expect(counts).toEqual(wanted);
+}
