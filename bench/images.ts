@@ -1,9 +1,10 @@
 import { constant, grad, i64, sqrt, type Tensor } from '../src/graph/index.ts';
-import { crossEntropy, normalInit, sgd } from '../src/nn/index.ts';
+import { imageClassifier } from '../src/models/classifiers/index.ts';
+import { batchNormInTraining, crossEntropy, normalInit, sgd } from '../src/nn/index.ts';
 import { type Benchmark, freshWeights, training } from './benchmark.ts';
 import { integers, noise } from './data.ts';
-import { convNet } from './models/convnet.ts';
-import { resNet18, runningStatistics } from './models/resnet.ts';
+
+const [convNet, resNet18] = [imageClassifier('convnet-3', 10), imageClassifier('resnet-18-cifar', 10)];
 
 const batch = (size: number) => () => ({
   images: noise('images', [size, 3, 32, 32]),
@@ -20,11 +21,10 @@ const convNetStep = training({
   tolerance,
   frozen: false,
   batch: batch(128),
-  build: (s, { images, labels }) => ({ loss: crossEntropy(convNet(s, images!), labels!) }),
+  build: (s, { images, labels }) => ({ loss: crossEntropy(convNet(s, images!).logits, labels!) }),
   optimizer: sgd({ lr: 0.01, momentum: 0.9, weightDecay: 5e-4 }),
 });
 
-const statistics = runningStatistics();
 const resNetStep = training({
   name: 'resnet18',
   about:
@@ -33,8 +33,10 @@ const resNetStep = training({
   tolerance,
   frozen: false,
   batch: batch(64),
-  build: (s, { images, labels }) => ({ loss: crossEntropy(resNet18(s, images!, statistics.norm), labels!) }),
-  optimizer: statistics.transform(sgd({ lr: 0.01, momentum: 0.9, weightDecay: 5e-4 })),
+  build: (s, { images, labels }) => ({
+    loss: crossEntropy(resNet18(s, images!, batchNormInTraining).logits, labels!),
+  }),
+  optimizer: sgd({ lr: 0.01, momentum: 0.9, weightDecay: 5e-4 }),
 });
 
 const [classes, real, synthetic] = [10, 16, 10];
@@ -70,7 +72,7 @@ const matching = training({
       const x = all.slice(0, c, c + 1).reshape(all.shape.slice(1));
       const labels = constant(i64(Array<number>(x.dim(0)).fill(c)));
       return grad(
-        crossEntropy(convNet(given, x), labels),
+        crossEntropy(convNet(given, x).logits, labels),
         names.map((name) => fed[name]!),
       );
     };

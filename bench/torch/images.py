@@ -12,17 +12,17 @@ class ConvNet(nn.Module):
 
     def __init__(self, width=128, depth=3, classes=10):
         super().__init__()
-        self.depth = depth
-        for i in range(depth):
-            setattr(self, f"conv{i}", nn.Conv2d(3 if i == 0 else width, width, 3, padding=1))
-            setattr(self, f"norm{i}", nn.GroupNorm(width, width))
+        block = lambda i: [
+            nn.Conv2d(3 if i == 0 else width, width, 3, padding=1),
+            nn.GroupNorm(width, width),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+        ]
+        self.features = nn.Sequential(*[layer for i in range(depth) for layer in block(i)])
         self.classifier = nn.Linear(width * (32 >> depth) ** 2, classes)
 
     def forward(self, x):
-        for i in range(self.depth):
-            x = getattr(self, f"norm{i}")(getattr(self, f"conv{i}")(x))
-            x = F.avg_pool2d(F.relu(x), 2)
-        return self.classifier(x.flatten(1))
+        return self.classifier(self.features(x).flatten(1))
 
 
 class Block(nn.Module):
@@ -103,9 +103,6 @@ def build(weights, batch, wrap, model):
         return matching(wrap(net), weights, batch)
     net = ConvNet() if model == "convnet" else ResNet18()
     net.load_state_dict(weights, strict=model == "convnet")
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_var.zero_()  # where Attune's begin
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     forward = wrap(net)
     loss_of = lambda: F.cross_entropy(forward(batch["images"]), batch["labels"])

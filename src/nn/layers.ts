@@ -48,12 +48,36 @@ export function groupNorm(s: Scope, x: Tensor, groups: number, eps = 1e-5): Tens
   return g.groupNorm(x, groups, s.weight('weight', shape, onesInit), s.weight('bias', shape, zerosInit), eps);
 }
 
+/** `weight` and `bias` of a BatchNorm [C]. */
+const batchNormScale = (s: Scope, x: Tensor): [Tensor, Tensor] => [
+  s.weight('weight', [x.dim(1)], onesInit),
+  s.weight('bias', [x.dim(1)], zerosInit),
+];
+
 /** BatchNorm of x [N, C, ...] by its `running_mean` and `running_var`, as in evaluation. */
 export function batchNorm(s: Scope, x: Tensor, eps = 1e-5): Tensor {
   const vector = (name: string, init: Initializer) => s.weight(name, [x.dim(1)], init);
   const statistics = { mean: vector('running_mean', zerosInit), variance: vector('running_var', onesInit) };
-  return g.batchNorm(x, vector('weight', onesInit), vector('bias', zerosInit), statistics, eps);
+  return g.batchNorm(x, ...batchNormScale(s, x), statistics, eps);
 }
+
+/**
+ * BatchNorm of x [N, C, ...] by the statistics of the batch, which also move the buffers `running_mean` and `running_var`,
+ * as torch.nn.BatchNorm2d in training.
+ */
+export function batchNormInTraining(s: Scope, x: Tensor, eps = 1e-5, momentum = 0.1): Tensor {
+  const batch = g.batchStatistics(x);
+  const vector = (name: string, init: Initializer) => s.buffer(name, [x.dim(1)], init);
+  const running = { mean: vector('running_mean', zerosInit), variance: vector('running_var', onesInit) };
+  const next = g.updateStatistics(running, batch, x.size / x.dim(1), momentum);
+  s.update('running_mean', next.mean);
+  s.update('running_var', next.variance);
+  return g.batchNorm(x, ...batchNormScale(s, x), batch, eps);
+}
+
+/** BatchNorm of x [N, C, ...] by the statistics of the batch alone, as test-time adaptation uses it. */
+export const batchNormByBatch = (s: Scope, x: Tensor, eps = 1e-5): Tensor =>
+  g.batchNorm(x, ...batchNormScale(s, x), g.batchStatistics(x), eps);
 
 /** Rows of `weight` [count, width] for integer ids. */
 export const embedding = (

@@ -1,38 +1,24 @@
 /** Loss and gradients of typical models, to look at, to count and to compile. */
 
+import type { ClassifierOutput, ConvNetConfig } from '../../models/classifiers/index.ts';
+import * as networks from '../../models/classifiers/index.ts';
 import {
+  batchNormByBatch,
   causalMask,
-  conv,
   crossEntropy,
   dotProductAttention,
   embedding,
-  groupNorm,
   type Intercept,
   joinHeads,
   layerNorm,
   linear,
   normalInit,
-  onesInit,
   type Scope,
   splitHeads,
   trace,
   zerosInit,
 } from '../../nn/index.ts';
-import {
-  avgPool,
-  batchNorm,
-  concat,
-  gelu,
-  globalAvgPool,
-  grad,
-  input,
-  memoryWeights,
-  relu,
-  softplus,
-  type Tensor,
-  type WeightSource,
-  zeros,
-} from '../index.ts';
+import { concat, gelu, grad, input, memoryWeights, type Tensor, type WeightSource, zeros } from '../index.ts';
 
 export type Graph = Record<string, Tensor>;
 
@@ -141,24 +127,17 @@ export interface ImageSizes {
   readonly width: number;
 }
 
-/** The small network of dataset distillation: convolution, instance norm, activation, average pooling, three times. */
-function convNetLoss(s: Scope, images: Tensor, width: number, activation = relu): Tensor {
-  let x = images;
-  for (let i = 0; i < 3; i++) {
-    x = groupNorm(s.at(`norm${i}`), conv(s.at(`conv${i}`), x, width, [3, 3], { padding: 1 }), width);
-    x = avgPool(activation(x), 2);
-  }
-  return crossEntropy(linear(s.at('classifier'), x.reshape([x.dim(0), -1]), 10), labels(x.dim(0)));
-}
-
 const images = (c: ImageSizes) => input('images', [c.batch, 3, c.size, c.size]);
+const imageLoss = ({ logits }: ClassifierOutput): Tensor => crossEntropy(logits, labels(logits.dim(0)));
+const convNetLoss = (s: Scope, x: Tensor, width: number, activation?: ConvNetConfig['activation']): Tensor =>
+  imageLoss(networks.convNet(s, x, { classes: 10, width, ...(activation && { activation }) }));
 
 export const convNet = (c: ImageSizes): Graph => step('scratch', (s) => convNetLoss(s, images(c), c.width));
 
 /** The gradient of the squared norm of the gradient of all parameters, with respect to the images. */
 export function convNetSecondOrder(c: ImageSizes): Graph {
   const x = images(c);
-  const { result: loss, params } = trace('scratch', (s) => convNetLoss(s, x, c.width, softplus));
+  const { result: loss, params } = trace('scratch', (s) => convNetLoss(s, x, c.width, 'swish'));
   const first = grad(
     loss,
     params.map((p) => p.tensor),
@@ -167,38 +146,9 @@ export function convNetSecondOrder(c: ImageSizes): Graph {
   return { distance, 'grad images': grad(distance, [x])[0]! };
 }
 
-/** A residual network with batch norm by the batch's statistics: bottleneck blocks (1×1, 3×3, 1×1), `depths` a stage. */
-export function resNet(c: ImageSizes, depths: readonly number[], bottleneck: boolean): Graph {
-  return step('scratch', (s) => {
-    const norm = (at: Scope, x: Tensor) => {
-      const vector = (name: string, init = onesInit) => at.weight(name, [x.dim(1)], init);
-      return batchNorm(x, vector('weight'), vector('bias', zerosInit));
-    };
-    const unit = (at: Scope, x: Tensor, out: number, kernel: number, stride: number) =>
-      norm(
-        at.at('norm'),
-        conv(at.at('conv'), x, out, [kernel, kernel], { stride, padding: (kernel - 1) / 2, bias: false }),
-      );
-    const grow = bottleneck ? 4 : 1;
-    let x = relu(unit(s.at('stem'), images(c), c.width, 3, 1));
-    depths.forEach((depth, stage) => {
-      const width = c.width * 2 ** stage;
-      for (let i = 0; i < depth; i++) {
-        const at = s.at(stage).at(i);
-        const stride = i === 0 && stage > 0 ? 2 : 1;
-        const inner = bottleneck
-          ? unit(
-              at.at('c'),
-              relu(unit(at.at('b'), relu(unit(at.at('a'), x, width, 1, 1)), width, 3, stride)),
-              width * grow,
-              1,
-              1,
-            )
-          : unit(at.at('b'), relu(unit(at.at('a'), x, width, 3, stride)), width, 3, 1);
-        const same = stride === 1 && x.dim(1) === width * grow;
-        x = relu(inner.add(same ? x : unit(at.at('down'), x, width * grow, 1, stride)));
-      }
-    });
-    return crossEntropy(linear(s.at('classifier'), globalAvgPool(x), 10), labels(c.batch));
+/** A ResNet for small images with batch norm by the batch's statistics. */
+export const resNet = (c: ImageSizes, blocks: readonly number[], bottleneck: boolean): Graph =>
+  step('scratch', (s) => {
+    const config = { classes: 10, blocks, width: c.width, bottleneck, stem: 'cifar' } as const;
+    return imageLoss(networks.resNet(s, images(c), config, batchNormByBatch));
   });
-}
