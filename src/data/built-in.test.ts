@@ -86,6 +86,19 @@ describe('digits', () => {
     expect(Math.min(...data)).toBe(0);
   });
 
+  it('are whole in `mnist`, white on black', async () => {
+    const { train, val, test } = await openData('mnist');
+    expect([train, val, test].map((d) => d.examples.length)).toEqual([60_000, 0, 10_000]);
+    expect(byClass(test).map((g) => g.length)).toEqual([
+      980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
+    ]);
+    const [dark, white] = [
+      await train.examples[0]!.image(),
+      await (await openData('digits')).train.examples[0]!.image(),
+    ];
+    expect(dark.data).toEqual(white.data.map((v) => 255 - v));
+  });
+
   it('name the package to install where it is missing', async () => {
     vi.resetModules();
     vi.doMock('node:module', () => ({

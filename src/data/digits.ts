@@ -29,36 +29,57 @@ async function readIdx(file: string, magic: number, header: number): Promise<Buf
 }
 
 /**
- * Ten digits as dark ink on white, like all built-in drawings (MNIST itself is white on black), 28×28.
+ * Reads both files; `ink` gives the value of a picture for one of MNIST (255 is ink, 0 is paper).
  * @throws where the package is missing or damaged.
  */
-export async function digits(): Promise<DataSplits> {
+async function readMnist(name: string, ink: (value: number) => number) {
   const { folder, version } = await openPackage();
   const part = async (prefix: string) => ({
     images: await readIdx(join(folder, `${prefix}-images-idx3-ubyte`), 2051, 16),
     labels: await readIdx(join(folder, `${prefix}-labels-idx1-ubyte`), 2049, 8),
   });
-  const [training, testing] = [await part('train'), await part('t10k')];
-  const pick = (from: typeof training, prefix: string, skip: number, count: number): Dataset => {
+  const parts = { train: await part('train'), test: await part('t10k') };
+  /** The examples of a file that `keep` accepts, by how many of the same digit came before. */
+  return (file: 'train' | 'test', keep: (nth: number) => boolean): Dataset => {
+    const from = parts[file];
     const seen = new Array<number>(classes.length).fill(0);
     const examples: Example[] = [];
     from.labels.forEach((label, i) => {
-      const nth = seen[label]!++;
-      if (nth < skip || nth >= skip + count) return;
+      if (!keep(seen[label]!++)) return;
       const image = async () => {
-        const ink = from.images.subarray(i * edge * edge, (i + 1) * edge * edge);
-        const data = Uint8Array.from({ length: 3 * edge * edge }, (_, at) => 255 - ink[(at / 3) | 0]!);
+        const values = from.images.subarray(i * edge * edge, (i + 1) * edge * edge);
+        const data = Uint8Array.from({ length: 3 * edge * edge }, (_, at) => ink(values[(at / 3) | 0]!));
         return { data, width: edge, height: edge };
       };
-      examples.push({ id: `${prefix}/${String(i).padStart(5, '0')}`, label, image });
+      examples.push({ id: `${file}/${String(i).padStart(5, '0')}`, label, image });
     });
-    return { name: 'digits', version, classes, examples };
+    return { name, version, classes, examples };
   };
+}
+
+const split = "MNIST's training and test files";
+
+/** Ten digits as dark ink on white, like all built-in drawings (MNIST itself is white on black), 28×28. */
+export async function digits(): Promise<DataSplits> {
+  const pick = await readMnist('digits', (value) => 255 - value);
   return {
-    train: pick(training, 'train', 0, perClass.train),
-    val: pick(training, 'train', perClass.train, perClass.val),
-    test: pick(testing, 'test', 0, perClass.test),
-    split: "MNIST's training and test files",
+    train: pick('train', (nth) => nth < perClass.train),
+    val: pick('train', (nth) => nth >= perClass.train && nth < perClass.train + perClass.val),
+    test: pick('test', (nth) => nth < perClass.test),
+    split,
+    warnings: [],
+  };
+}
+
+/** The whole of MNIST as published: 60,000 and 10,000 digits, white on black, 28×28; nothing is kept for validation. */
+export async function mnist(): Promise<DataSplits> {
+  const pick = await readMnist('mnist', (value) => value);
+  const [all, none] = [() => true, () => false];
+  return {
+    train: pick('train', all),
+    val: pick('train', none),
+    test: pick('test', all),
+    split,
     warnings: [],
   };
 }

@@ -27,6 +27,15 @@ export {
   subsetClasses,
 } from './dataset.ts';
 export { type DecodeOptions, decodeImage, type ImageFormat, sniffImage } from './decode.ts';
+export {
+  applyDsa,
+  type DsaChanges,
+  type DsaOp,
+  drawDsa,
+  dsaOps,
+  dsaTypes,
+  noDsa,
+} from './dsa.ts';
 export type { DataSplits, FileOptions } from './files.ts';
 export { imageFolder } from './folder.ts';
 export { cacheFolder } from './icons/pack.ts';
@@ -40,6 +49,13 @@ export {
   iconReport,
   icons,
 } from './icons.ts';
+export {
+  type ImageSet,
+  imageTensor,
+  loadImages,
+  type Normalisation,
+  normalisationOf,
+} from './image-set.ts';
 export { imageManifest } from './manifest.ts';
 export { openData } from './open.ts';
 export { type ImageProcessor, imageProcessor } from './preprocess.ts';

@@ -1,4 +1,4 @@
-/** Published data sets in the folders in which CoOp and its successors keep them (KaiyangZhou/CoOp, DATASETS.md). */
+/** Published data sets in the folders in which CoOp and its successors (KaiyangZhou/CoOp, DATASETS.md) or their authors keep them. */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import {
@@ -9,6 +9,7 @@ import {
   type LabelledFile,
   type SplitName,
 } from './files.ts';
+import { planesFolder } from './planes.ts';
 
 const isFolder = (path: string): Promise<boolean> =>
   stat(path).then(
@@ -31,6 +32,8 @@ const lines = async (file: string): Promise<string[]> =>
  * - `variants.txt`, `images_variant_{train,val,test}.txt` and `images/` (FGVCAircraft).
  * - `classnames.txt` of ImageNet, with `images/train` and `images/val` (whose images are val and test), or with one
  *   folder of test images by synset or class number (ImageNetV2, -Sketch, -A, -R), which has nothing to train on.
+ * - `wnids.txt` of Tiny ImageNet, with `train/SYNSET/images` and `val`, whose images are its test images.
+ * - CIFAR and SVHN (`planesFolder`).
  * @throws where the listed images are not there or a list is damaged.
  */
 export async function publishedFolder(
@@ -44,6 +47,8 @@ export async function publishedFolder(
   if (files.includes('variants.txt') && files.includes('images_variant_train.txt'))
     return aircraft(root, options);
   if (files.includes('classnames.txt')) return imageNet(root, options);
+  if (files.includes('wnids.txt')) return tinyImageNet(root, options);
+  return planesFolder(root, files);
 }
 
 async function zhouSplit(root: string, file: string, options: FileOptions): Promise<DataSplits> {
@@ -145,4 +150,34 @@ async function imageNet(root: string, options: FileOptions): Promise<DataSplits>
     if (files.length > 0) return assembled(files);
   }
   throw new Error(`${root} has classnames.txt, but no folder of images by class beside it`);
+}
+
+async function tinyImageNet(root: string, options: FileOptions): Promise<DataSplits> {
+  const synsets = await lines(join(root, 'wnids.txt'));
+  // The first word of a synset, or all of them where another synset begins with the same.
+  const words = (await lines(join(root, 'words.txt'))).map((line) => line.split('\t') as [string, string]);
+  const used = words.filter(([synset]) => synsets.includes(synset));
+  const firsts = used.map(([, all]) => all.split(',')[0]!);
+  const names = new Map(
+    used.map(([synset, all], i) => [
+      synset,
+      firsts.indexOf(firsts[i]!) === firsts.lastIndexOf(firsts[i]!) ? firsts[i]! : all,
+    ]),
+  );
+  const nameOf = (synset: string): string => names.get(synset) ?? synset;
+  const files: LabelledFile[] = [];
+  for (const synset of synsets) {
+    const folder = `train/${synset}/images`;
+    for (const image of await readdir(join(root, folder))) {
+      const id = `${folder}/${image}`;
+      files.push({ path: join(root, id), id, label: nameOf(synset), split: 'train' });
+    }
+  }
+  for (const line of await lines(join(root, 'val', 'val_annotations.txt'))) {
+    const [image, synset] = line.split('\t');
+    const id = `val/images/${image}`;
+    files.push({ path: join(root, id), id, label: nameOf(synset!), split: 'test' });
+  }
+  const whole = { verify: 'none', ...options, fractions: { val: 0, test: 0 } } as const;
+  return assemble('Tiny ImageNet', files, whole, { classes: synsets.map(nameOf), published: true });
 }
