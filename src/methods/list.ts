@@ -9,6 +9,7 @@ import { prograd } from './baselines/prograd.ts';
 import { tipAdapter } from './baselines/tip-adapter.ts';
 import { zeroShot } from './baselines/zero-shot.ts';
 import type { Method } from './method.ts';
+import { restore } from './restore/method.ts';
 
 /** All methods that tune a model to images, in the order of lists. */
 export const methods: readonly Method[] = [
@@ -21,6 +22,7 @@ export const methods: readonly Method[] = [
   prograd,
   ivlp,
   maple,
+  restore,
 ];
 
 /** The method of that name; otherwise an error that suggests one. */

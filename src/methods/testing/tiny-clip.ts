@@ -17,15 +17,18 @@ import type { TuneTask } from '../vlm/task.ts';
 
 export const classNames = ['cat', 'light bulb', 'oak_tree', 'St.', 'a'];
 
-/** Text and vision widths differ, and both differ from the joint width, so that none is taken for another. */
-export async function tinyClip({ context = 32, seed = 1 } = {}): Promise<ClipModel> {
+/**
+ * Text and vision widths differ, and both differ from the joint width, so that none is taken for another. `layers` are
+ * those of the text tower and of the vision tower.
+ */
+export async function tinyClip({ context = 32, seed = 1, layers = [2, 1] } = {}): Promise<ClipModel> {
   const text = ['a photo of a cat.', 'a photo of an oak tree, light bulb', 'X X'];
   const tokenizer = clipTokenizer(trainBpe([...text, ...text], { vocabSize: 560 }));
   const config = parseClipConfig({
     projection_dim: 10,
     text_config: {
       hidden_size: 12,
-      num_hidden_layers: 2,
+      num_hidden_layers: layers[0],
       num_attention_heads: 2,
       intermediate_size: 24,
       vocab_size: tokenizer.vocabSize,
@@ -34,7 +37,7 @@ export async function tinyClip({ context = 32, seed = 1 } = {}): Promise<ClipMod
     },
     vision_config: {
       hidden_size: 16,
-      num_hidden_layers: 1,
+      num_hidden_layers: layers[1],
       num_attention_heads: 2,
       intermediate_size: 32,
       image_size: 16,

@@ -2,23 +2,27 @@ import { constant, input, type Tensor } from '../../graph/index.ts';
 import { matchKeys } from '../../hub/index.ts';
 import type { Param, Scope } from '../../nn/index.ts';
 import type { Values } from '../../train/index.ts';
-import { logitsOf, type PromptMethod, trainedBy } from './prompting.ts';
+import { keptBy, logitsOf, type PromptMethod } from './prompting.ts';
 import { textFeatures } from './prompts.ts';
 import type { Adapter } from './task.ts';
 
 /** Sentences that go through the text tower at once where prompts are per image. */
 const sentencesPerRun = 256;
 
-/** The adapter of a prompt method with its trained tensors. */
+/** The adapter of a prompt method with its trained tensors and buffers. */
 export function promptAdapter(method: PromptMethod, tensors: Values): Adapter {
   const values = Object.fromEntries(Object.entries(tensors).map(([name, v]) => [name, constant(v)]));
   return {
     tensors,
-    parameters: Object.values(tensors).reduce((n, t) => n + t.data.length, 0),
+    parameters: Object.entries(tensors).reduce(
+      (n, [name, { data }]) => n + (method.buffers?.includes(name) ? 0 : data.length),
+      0,
+    ),
     fixedClasses: method.fixedClasses,
     async classifier(model, classes, template) {
       const prompts = await method.prompts({ model, classes, template });
-      requireTensors(tensors, trainedBy(model, prompts), classes.length, method.fixedClasses);
+      const { params, buffers } = keptBy(model, prompts);
+      requireTensors(tensors, [...params, ...buffers.values()], classes.length, method.fixedClasses);
       const { image } = prompts;
       const own = image && { imageFeatures: (s: Scope, pixels: Tensor) => image(s.bind(values), pixels) };
       if (prompts.perImage) {

@@ -4,7 +4,7 @@ import { TrainStep, train } from '../../train/index.ts';
 import { defineMethod, type Method } from '../method.ts';
 import { Batches, type BatchSource, labelsOf, pixelsOf, rowsOf, viewsOf } from './loop.ts';
 import { promptAdapter } from './prompt-adapter.ts';
-import { type PromptMethod, promptLoss } from './prompting.ts';
+import { keptBy, type PromptMethod, promptLoss } from './prompting.ts';
 import type { TuneTask, Tuning } from './task.ts';
 
 interface TrainingOptions {
@@ -64,10 +64,11 @@ export async function* fitPrompts(task: TuneTask, method: PromptMethod, o: Train
       training.optimizer ??
       sgd({ lr: coopCosine(o.learningRate), momentum: 0.9, weightDecay: o.weightDecay }),
     gradients: training.gradients,
+    after: training.after,
     init: training.init,
   });
   try {
-    const { params, stopped } = yield* train({
+    const { params: kept, stopped } = yield* train({
       step,
       seed,
       totalSteps: o.epochs * batches.perEpoch,
@@ -81,7 +82,11 @@ export async function* fitPrompts(task: TuneTask, method: PromptMethod, o: Train
       fingerprint: task.fingerprint,
       signal: task.signal,
     });
-    return { adapter: promptAdapter(method, params), stopped };
+    // What the loss alone reads ends with the training.
+    const { params, buffers } = keptBy(model, prompts);
+    const names = [...params, ...buffers.values()].map(({ name }) => name);
+    const tensors = Object.fromEntries(names.map((name) => [name, kept[name]!]));
+    return { adapter: promptAdapter(method, tensors), stopped };
   } finally {
     await step.release();
   }

@@ -7,6 +7,7 @@ import {
   type Param,
   type Progress,
   type Scope,
+  type Traced,
   type Transform,
   type Tree,
   trace,
@@ -56,6 +57,8 @@ export interface Training {
   objective?(scope: Scope, outputs: Outputs): { loss: Tensor } & Tree;
   /** Changes the raw gradients before the optimizer sees them. */
   readonly gradients?: StepOptions['gradients'];
+  /** Updates buffers by the trained tensors after a step. */
+  readonly after?: StepOptions['after'];
   /** Other initial values. */
   readonly init?: StepOptions['init'];
   /** Default: Dassl's, see `fitPrompts`. */
@@ -72,6 +75,8 @@ export interface PromptMethod {
   training?(task: TuneTask): Promise<Training>;
   /** Trained tensors belong to the classes of training. */
   readonly fixedClasses?: boolean;
+  /** Names of the buffers that `prompts` read: the adapter keeps them, but they are not trained. */
+  readonly buffers?: readonly string[];
 }
 
 export const meanCrossEntropy: NonNullable<Training['objective']> = (_s, { logits, labels }) => ({
@@ -112,11 +117,15 @@ export const logitsOf = (
   prompts.logits?.(scope, image, text) ?? cosineLogits(image, text, logitScale(scope, model.config));
 
 /** What prompts train, without reading a weight. */
-export function trainedBy(model: ClipModel, prompts: Prompts): readonly Param[] {
+export const trainedBy = (model: ClipModel, prompts: Prompts): readonly Param[] =>
+  keptBy(model, prompts).params;
+
+/** The parameters and buffers that prompts read. */
+export function keptBy(model: ClipModel, prompts: Prompts): Pick<Traced<unknown>, 'params' | 'buffers'> {
   const { projection, vision } = model.config;
   const batch = {
     features: input('features', [1, projection]),
     pixels: input('pixels', [1, vision.channels, vision.imageSize, vision.imageSize]),
   };
-  return trace(model.weights, (s) => classify(s, model, prompts, batch)).params;
+  return trace(model.weights, (s) => classify(s, model, prompts, batch));
 }
