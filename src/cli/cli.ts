@@ -5,6 +5,7 @@ import { dataCommand } from './data.ts';
 import { evalCommand } from './eval.ts';
 import { exportCommand } from './export.ts';
 import { causeOf, type Io, UsageError } from './io.ts';
+import { metaTrainCommand } from './meta-train.ts';
 import { methodsCommand } from './methods.ts';
 import { modelsCommand } from './models.ts';
 import { predictCommand } from './predict.ts';
@@ -24,6 +25,7 @@ async function programOf(argv: readonly string[], io: Io): Promise<Command> {
     exportCommand(io),
     compareCommand(io),
     reproduceCommand(io),
+    metaTrainCommand(io),
     pretrainCommand(io),
     methodsCommand(io),
     modelsCommand(io),

@@ -8,6 +8,7 @@ import { maple } from './baselines/maple.ts';
 import { prograd } from './baselines/prograd.ts';
 import { tipAdapter } from './baselines/tip-adapter.ts';
 import { zeroShot } from './baselines/zero-shot.ts';
+import { gram } from './gram/method.ts';
 import type { Method } from './method.ts';
 import { restore } from './restore/method.ts';
 
@@ -23,6 +24,7 @@ export const methods: readonly Method[] = [
   ivlp,
   maple,
   restore,
+  gram,
 ];
 
 /** The method of that name; otherwise an error that suggests one. */

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { ClipModel } from '../hub/index.ts';
 import type { Values } from '../train/index.ts';
 import type { Adapter, TuneTask, Tuning } from './vlm/task.ts';
 
@@ -16,6 +17,8 @@ export interface Method<Options extends z.ZodObject = z.ZodObject> {
   readonly options: Options;
   /** The options it takes for tests on class names that were not trained on, where its defaults cannot. */
   readonly acrossClasses?: Partial<z.input<Options>>;
+  /** Of files that options lead to, where their content decides the result: runs of another digest are not reused. */
+  digest?(model: ClipModel, options: z.output<Options>): Promise<string>;
   /** Trains (or only prepares) an adapter; the generator yields progress. */
   fit(task: TuneTask, options: z.output<Options>): Tuning;
   /** Restores an adapter from its saved tensors. */

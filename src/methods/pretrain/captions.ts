@@ -21,5 +21,14 @@ export function drawTemplate(random: Random): string {
   return from[random.int(from.length)]!;
 }
 
-export const caption = (template: string, name: string, style: string): string =>
+/** How the drawings of a domain are called. */
+export const styleWords: Readonly<Record<string, string>> = {
+  outline: 'outline',
+  solid: 'solid',
+  duotone: 'duotone',
+  color: 'colourful',
+  pixel: 'pixel',
+};
+
+export const caption = (template: string, name: string, style = 'plain'): string =>
   template.replace('{style}', style).replace('{}', name);

@@ -40,7 +40,7 @@ import { adamw, chain, clipByGlobalNorm, cosine, type Initializer, type Param } 
 import { Random } from '../../runtime/index.ts';
 import { batchOf, type TrainEvent, TrainStep, train, type Values } from '../../train/index.ts';
 import { augmentDrawing } from './augment.ts';
-import { caption, captionTemplates, drawTemplate } from './captions.ts';
+import { caption, captionTemplates, drawTemplate, styleWords } from './captions.ts';
 
 /** What `recipe.json` of a zoo model may set. */
 export const clipRecipe = z.strictObject({
@@ -235,8 +235,6 @@ function multiPositiveLoss(logits: Tensor, labels: Tensor, images: number): Tens
     .mul(0.5);
 }
 
-const styles = { outline: 'outline', solid: 'solid', duotone: 'duotone', color: 'colourful', pixel: 'pixel' };
-
 /** Batches as a pure function of the step: the most frequent names first, then all; every epoch in a new order. */
 function batches(data: Dataset, r: ClipRecipe, tokenizer: Tokenizer): (step: number) => Promise<Values> {
   const processor = imageProcessor(imageSettings(r.vision.imageSize));
@@ -258,9 +256,7 @@ function batches(data: Dataset, r: ClipRecipe, tokenizer: Tokenizer): (step: num
     const others = Array.from({ length: r.extraCaptions }, () => pool[random.int(pool.length)]!);
     const captioned = [...examples, ...others];
     const template = drawTemplate(random);
-    const texts = captioned.map((e) =>
-      caption(template, data.classes[e.label]!, styles[e.domain as keyof typeof styles] ?? 'plain'),
-    );
+    const texts = captioned.map((e) => caption(template, data.classes[e.label]!, styleWords[e.domain!]));
     return {
       pixels: processor.batch(images),
       ids: tokenizer.encodeBatch(texts, { maxLength: r.captionLength, padTo: r.captionLength }).ids,

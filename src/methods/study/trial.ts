@@ -78,7 +78,7 @@ export class TrialRunner {
       Promise.all((trial.targets ?? []).map((target) => this.open(target))),
     );
     const plan = planOf(data, { ...trial, targets });
-    const dir = join(out, `${nameOf(trial)}-${this.keyOf(trial, plan, [data, ...targets])}`);
+    const dir = join(out, `${nameOf(trial)}-${await this.keyOf(trial, plan, [data, ...targets])}`);
     const finished = await readJson(join(dir, resultFile));
     if (finished) return { ...(finished as unknown as TrialResult), runDir: dir, reused: true };
 
@@ -136,15 +136,18 @@ export class TrialRunner {
   }
 
   /** A digest of settings, images, weights and code: two runs with the same key have the same result. */
-  private keyOf(
+  private async keyOf(
     { model: _spec, data: _path, ...trial }: TrialSettings,
     plan: Plan,
     data: DataSplits[],
-  ): string {
+  ): Promise<string> {
+    const method = findMethod(trial.method);
+    const options = method.options.parse(trial.options);
     const sets = [plan.train, plan.val, ...plan.tests.map((t) => t.data)];
     const decisive = {
       ...trial,
-      options: findMethod(trial.method).options.parse(trial.options),
+      options,
+      files: await method.digest?.(this.base.model, options),
       model: this.base.digest,
       classes: sets.map((set) => set.classes),
       images: imagesDigest(...sets),

@@ -58,6 +58,7 @@ export async function* fitAdapter<E>(
   const fingerprint = JSON.stringify({
     method: name,
     options,
+    files: await method.digest?.(model, options),
     shots,
     seed,
     template,

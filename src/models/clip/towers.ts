@@ -79,19 +79,21 @@ const project = (s: Scope, name: string, x: Tensor, out: number): Tensor =>
  * The text tower on token ids [N, L] (int64). L may be shorter than the context: the tower is causal, so cutting
  * behind the longest end token changes nothing before it.
  *
- * Taps: `text_model.embeddings:tokens` (token embeddings before positions are added, where soft tokens go),
+ * Taps: `text_model.embeddings:ids` (where sentences may be fed in place of constants), `text_model.embeddings:tokens`
+ * (token embeddings before positions are added, where soft tokens go),
  * `text_model.encoder.layers.*:in` and `:out`.
  *
  * @param attentionMask optional [N, L] of 1 and 0, for padded hidden states equal to transformers'.
  */
-export function textTower(s: Scope, ids: Tensor, c: ClipConfig, attentionMask?: Tensor): TowerOutput {
+export function textTower(s: Scope, tokenIds: Tensor, c: ClipConfig, attentionMask?: Tensor): TowerOutput {
+  const model = s.at('text_model');
+  const embeddings = model.at('embeddings');
+  const ids = embeddings.tap('ids', tokenIds);
   const [n, length] = ids.shape as [number, number];
   const { width, vocabulary, context, eps, eosToken } = c.text;
   if (length > context) {
     throw new Error(`${length} tokens do not fit the text tower's context of ${context}`);
   }
-  const model = s.at('text_model');
-  const embeddings = model.at('embeddings');
   const tokens = embeddings.tap(
     'tokens',
     embedding(embeddings.at('token_embedding'), ids, vocabulary, width, normalInit(0.02)),
