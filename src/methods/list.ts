@@ -10,6 +10,7 @@ import { tipAdapter } from './baselines/tip-adapter.ts';
 import { zeroShot } from './baselines/zero-shot.ts';
 import { gram } from './gram/method.ts';
 import type { Method } from './method.ts';
+import { mocoop } from './mocoop/method.ts';
 import { restore } from './restore/method.ts';
 
 /** All methods that tune a model to images, in the order of lists. */
@@ -23,6 +24,7 @@ export const methods: readonly Method[] = [
   prograd,
   ivlp,
   maple,
+  mocoop,
   restore,
   gram,
 ];

@@ -20,14 +20,15 @@ export const cosine =
   };
 
 /**
- * Dassl's schedule behind CoOp and its successors, per epoch e of E: epoch 0 at the constant `warmup`, then
- * peak·(1 + cos(π(e − 1)/E))/2, so that the last epoch is not at zero.
+ * Dassl's schedule behind CoOp and its successors, per epoch e of E: the first W epochs (one) at the constant `warmup`,
+ * then peak·(1 + cos(π(e − W)/E))/2, so that the last epoch is not at zero.
  */
 export const coopCosine =
-  (peak: number, warmup = 1e-5): Schedule =>
+  (peak: number, warmup = 1e-5, warmupEpochs = 1): Schedule =>
   ({ epoch, stepsPerEpoch, totalSteps }) => {
     const epochs = Math.ceil(totalSteps / stepsPerEpoch);
-    return epoch === 0 ? warmup : (peak * (1 + Math.cos((Math.PI * (epoch - 1)) / epochs))) / 2;
+    const after = epoch - warmupEpochs;
+    return after < 0 ? warmup : (peak * (1 + Math.cos((Math.PI * after) / epochs))) / 2;
   };
 
 /** Multiplies by `factor` every `every` epochs. */

@@ -66,7 +66,7 @@ export function layoutSentences(
 }
 
 /** Pads sentences to the longest: the tower is causal, so that what stands behind the end token cannot matter. */
-function cutAfterEnd(
+export function cutAfterEnd(
   { tokenizer, config }: ClipModel,
   sentences: readonly (readonly number[])[],
   describe: (row: number) => string,
