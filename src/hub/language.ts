@@ -1,7 +1,8 @@
 import { basename, join } from 'node:path';
-import { constant, i64, type WeightSource } from '../graph/index.ts';
+import { constant, f32, i64, type WeightSource } from '../graph/index.ts';
+import { bert, parseBertConfig, robertaTypes } from '../models/bert/index.ts';
 import { gpt2, parseGpt2Config } from '../models/gpt2/index.ts';
-import type { CausalModel } from '../models/language/index.ts';
+import type { CausalModel, EncoderModel } from '../models/language/index.ts';
 import { llama, llamaTypes, parseLlamaConfig } from '../models/llama/index.ts';
 import { type Scope, trace } from '../nn/index.ts';
 import { checkWeights, type LoadOptions } from './check.ts';
@@ -11,13 +12,17 @@ import { readSafetensors } from './safetensors.ts';
 import { loadTokenizer, type Tokenizer } from './tokenizer.ts';
 
 /** The functions of a language model; `kind` says which. */
-export type LanguageFunctions = { readonly kind: 'causal'; readonly model: CausalModel };
+export type LanguageFunctions =
+  | { readonly kind: 'causal'; readonly model: CausalModel }
+  | { readonly kind: 'encoder'; readonly model: EncoderModel };
 
 /** A language model and its weights, by the names of `transformers`' class with the head. */
 export type LanguageWeights = LanguageFunctions & {
   readonly folder: string;
   readonly modelType: string;
   readonly weights: WeightSource;
+  /** The functions whose weights the file holds, of those that it need not: `maskedLogits`, `pool`, `classify`. */
+  readonly heads: ReadonlySet<string>;
 };
 export type LanguageModel = LanguageWeights & {
   /** What the user called it: `zoo:words-gpt`, a folder, `owner/name`. */
@@ -29,7 +34,7 @@ interface Family {
   make(json: JsonObject): LanguageFunctions;
   /** Where the names of the bare model lie in those of the class with the head. */
   readonly base: string;
-  /** Names that are stored though they are no weights, or copies of others. */
+  /** Names that are stored though they are no weights, are copies of others, or belong to heads that nobody reads. */
   readonly ignored: RegExp;
 }
 
@@ -38,8 +43,15 @@ const llamaFamily: Family = {
   base: 'model',
   ignored: /(^|\.)rotary_emb\.inv_freq$|^lm_head\.weight$/,
 };
+const bertFamily = (base: string): Family => ({
+  make: (json) => ({ kind: 'encoder', model: bert(parseBertConfig(json)) }),
+  base,
+  ignored: /(^|\.)(position_ids|decoder\.(weight|bias))$|(^|\.)pooler\.dense\.|^cls\.seq_relationship\./,
+});
 const families: Record<string, Family> = {
   ...Object.fromEntries(llamaTypes.map((type) => [type, llamaFamily])),
+  bert: bertFamily('bert'),
+  ...Object.fromEntries(robertaTypes.map((type) => [type, bertFamily('roberta')])),
   gpt2: {
     make: (json) => ({ kind: 'causal', model: gpt2(parseGpt2Config(json)) }),
     base: 'transformer',
@@ -78,15 +90,37 @@ export async function readLanguageModel(
     throw new Error(`${folder}: config.json describes a "${modelType}" model; language models are ${known}`);
   }
   const functions = family.make(json);
-  const read = trace('scratch', (s) => readAll(s, functions));
-  const weights = renamed(await readSafetensors(folder), read.weights, family.base);
+  const { body, heads } = partsOf(functions);
+  const wanted = trace('scratch', (s) => [body, ...Object.values(heads)].forEach((read) => void read(s)));
+  const weights = renamed(await readSafetensors(folder), wanted.weights, family.base);
+  const held = new Set(weights.names());
+  const there = Object.entries(heads).filter(([, read]) =>
+    [...trace('scratch', read).weights].every((name) => held.has(name)),
+  );
+  const read = trace('scratch', (s) =>
+    [body, ...there.map(([, head]) => head)].forEach((part) => void part(s)),
+  );
   checkWeights(weights, read, family.ignored, options.onUnusedWeights);
-  return { ...functions, folder, modelType, weights };
+  return { ...functions, folder, modelType, weights, heads: new Set(there.map(([name]) => name)) };
 }
 
-/** Reads every weight once. */
-function readAll(s: Scope, { model }: LanguageFunctions): void {
-  model.logits(s, model.decode(s, { tokens: constant(i64([0], [1, 1])) }).last);
+type Part = (s: Scope) => unknown;
+
+/** Reads every weight once: those of the body, and of each head that a file may lack. */
+function partsOf({ kind, model }: LanguageFunctions): { body: Part; heads: Record<string, Part> } {
+  const tokens = constant(i64([0], [1, 1]));
+  if (kind === 'causal') {
+    return { body: (s) => model.logits(s, model.decode(s, { tokens }).last), heads: {} };
+  }
+  const last = constant(f32(new Float32Array(model.width), [1, 1, model.width]));
+  return {
+    body: (s) => model.encode(s, { tokens }),
+    heads: {
+      maskedLogits: (s) => model.maskedLogits(s, last),
+      pool: (s) => model.pool(s, last),
+      classify: (s) => model.classify(s, last.slice(1, 0, 1).reshape([1, model.width])),
+    },
+  };
 }
 
 /**

@@ -14,7 +14,18 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    RobertaForSequenceClassification,
+)
 from transformers.cache_utils import DynamicCache
 
 MODELS = Path(__file__).resolve().parents[2] / "src/models"
@@ -167,8 +178,64 @@ def llama():
     make("qwen3-yarn", "qwen3", 4, 2, 8, head_dim=8, rope_parameters=yarn)
 
 
+def encoder(variant, model, dtype=torch.float32, **options):
+    folder = MODELS / "bert" / "testdata" / variant
+    generator = torch.Generator().manual_seed(len(variant))
+    model = save(model, folder, generator, dtype, **options)
+    config = model.config
+    pad = config.pad_token_id
+    out = {}
+
+    def run(prefix, mask, text_from=0, **inputs):
+        # The body is called by itself: the heads take no cache, but prefix methods give one to the body.
+        result = model.base_model(attention_mask=mask, output_hidden_states=True, **inputs)
+        last = result.last_hidden_state
+        states(out, prefix, result.hidden_states[:-1], mask, last=last)
+        if "MaskedLM" in type(model).__name__:
+            head = model.cls if hasattr(model, "cls") else model.lm_head
+            out[f"{prefix}.logits"] = head(last) * mask[:, -last.shape[1] :, None]
+        else:
+            pooled = result.pooler_output if config.model_type == "bert" else last
+            out[f"{prefix}.classes"] = model.classifier(pooled)
+
+    for side in ["right", "left"]:
+        ids, mask = padded(generator, side, pad)
+        out[f"{side}.ids"], out[f"{side}.mask"] = ids, mask
+        run(side, mask, input_ids=ids)
+    types = torch.randint(0, config.type_vocab_size, ids.shape, generator=generator)
+    out["types"] = types
+    run("typed", mask, input_ids=ids, token_type_ids=types)
+    soft = torch.randn((2, config.hidden_size), generator=generator)
+    embedded = torch.cat([soft.expand(len(ids), -1, -1), model.get_input_embeddings()(ids)], 1)
+    out["soft"] = soft
+    run("soft", ones(mask, 2), inputs_embeds=embedded)
+    heads = config.num_attention_heads
+    pairs, cache = prefix_of(config, heads, config.hidden_size // heads, generator, len(ids))
+    for layer, pair in enumerate(pairs):
+        out[f"key.{layer}"], out[f"value.{layer}"] = pair
+    run("past", ones(mask, 3), input_ids=ids, past_key_values=cache)
+    finish(folder, out)
+
+
+def bert():
+    def sizes(width, heads, layers=2, **rest):
+        shape = dict(hidden_size=width, num_attention_heads=heads, num_hidden_layers=layers, intermediate_size=20)
+        return dict(shape | dict(vocab_size=VOCAB, max_position_embeddings=16) | rest)
+
+    def old_names(name):
+        return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
+    encoder("masked", BertForMaskedLM(BertConfig(**sizes(24, 3, 3))))
+    encoder("old-names", BertForMaskedLM(BertConfig(**sizes(16, 2, hidden_act="relu"))), rename=old_names)
+    config = BertConfig(**sizes(16, 2, num_labels=3, layer_norm_eps=1e-3))
+    encoder("classifier", BertForSequenceClassification(config), dtype=torch.float16)
+    encoder("roberta-masked", RobertaForMaskedLM(RobertaConfig(**sizes(16, 2, pad_token_id=2, type_vocab_size=1))))
+    config = RobertaConfig(**sizes(16, 4, num_labels=5))
+    encoder("roberta-classifier", RobertaForSequenceClassification(config))
+
+
 if __name__ == "__main__":
-    families = {"gpt2": gpt2, "llama": llama}
+    families = {"gpt2": gpt2, "llama": llama, "bert": bert}
     with torch.no_grad():
         for name in sys.argv[1:] or families:
             families[name]()

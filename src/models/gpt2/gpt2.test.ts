@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { decoderInputs, decoderStates, expectGolden, expectTaps, variant } from '../testing/language.ts';
+import { decoderStates, ends, expectGolden, expectTaps, goldenInputs, variant } from '../testing/language.ts';
 import { parseGpt2Config } from './config.ts';
 
 describe.each(['tied', 'base-names', 'untied-scaled'])('%s equals transformers', (name) => {
   test('every hidden state and the logits, padded on either side, with soft tokens, behind a prefix', async () => {
-    const v = await variant('gpt2', name);
+    const v = await variant('causal', 'gpt2', name);
     const { model } = v;
-    const names = await expectGolden(v, decoderInputs(model.layers), (s, feeds) =>
+    const names = await expectGolden(v, goldenInputs(model.layers, 'left.positions'), (s, feeds) =>
       decoderStates(s, model, feeds),
     );
     expect(names).toHaveLength(4 * (model.layers + 2));
@@ -14,10 +14,15 @@ describe.each(['tied', 'base-names', 'untied-scaled'])('%s equals transformers',
 });
 
 test('taps', async () => {
-  const matrices = ['', '.attn.c_attn', '.attn.c_proj', '.mlp.c_fc', '.mlp.c_proj'];
-  const ends = matrices.flatMap((path) => [`${path}:in`, `${path}:out`]);
-  const layer = [...ends, '.attn:probabilities'].map((path) => `transformer.h.*${path}`);
-  expectTaps(await variant('gpt2', 'tied'), { 'transformer.wte:out': 1 }, layer);
+  const { weights, model } = await variant('causal', 'gpt2', 'tied');
+  const layer = ['', '.attn.c_attn', '.attn.c_proj', '.mlp.c_fc', '.mlp.c_proj'].map(
+    (m) => `transformer.h.*${m}`,
+  );
+  const patterns = {
+    once: ['transformer.wte:out'],
+    layer: [...ends(...layer), 'transformer.h.*.attn:probabilities'],
+  };
+  expectTaps(weights, model.layers, patterns, (s, tokens) => model.decode(s, { tokens }));
 });
 
 describe('config.json', () => {

@@ -1,3 +1,4 @@
 /** What language models share: attention with a past, the inputs and outputs of their stacks, generation. */
 export * from './attention.ts';
 export * from './decoder.ts';
+export * from './encoder.ts';

@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { decoderInputs, decoderStates, expectGolden, expectTaps, variant } from '../testing/language.ts';
+import { decoderStates, ends, expectGolden, expectTaps, goldenInputs, variant } from '../testing/language.ts';
 import { llamaTypes, parseLlamaConfig } from './config.ts';
 
 const variants = ['llama3', 'old-linear', 'mistral', 'qwen2', 'qwen3-yarn'];
 
 describe.each(variants)('%s equals transformers', (name) => {
   test('every hidden state and the logits, padded on either side, with soft tokens, behind a prefix', async () => {
-    const v = await variant('llama', name);
+    const v = await variant('causal', 'llama', name);
     const { model } = v;
-    const names = await expectGolden(v, decoderInputs(model.layers), (s, feeds) =>
+    const names = await expectGolden(v, goldenInputs(model.layers, 'left.positions'), (s, feeds) =>
       decoderStates(s, model, feeds),
     );
     expect(names).toHaveLength(4 * (model.layers + 2));
@@ -16,11 +16,14 @@ describe.each(variants)('%s equals transformers', (name) => {
 });
 
 test('taps', async () => {
-  const matrices = ['q_proj', 'k_proj', 'v_proj', 'o_proj'].map((name) => `self_attn.${name}`);
-  const all = [...matrices, ...['gate_proj', 'up_proj', 'down_proj'].map((name) => `mlp.${name}`)];
-  const ends = ['', ...all.map((name) => `.${name}`)].flatMap((path) => [`${path}:in`, `${path}:out`]);
-  const layer = [...ends, '.self_attn:probabilities'].map((path) => `model.layers.*${path}`);
-  expectTaps(await variant('llama', 'mistral'), { 'model.embed_tokens:out': 1 }, layer);
+  const { weights, model } = await variant('causal', 'llama', 'mistral');
+  const matrices = ['q', 'k', 'v', 'o'].map((m) => `.self_attn.${m}_proj`);
+  const layer = ['', ...matrices, ...['gate', 'up', 'down'].map((m) => `.mlp.${m}_proj`)];
+  const patterns = {
+    once: ['model.embed_tokens:out'],
+    layer: [...ends(...layer.map((m) => `model.layers.*${m}`)), 'model.layers.*.self_attn:probabilities'],
+  };
+  expectTaps(weights, model.layers, patterns, (s, tokens) => model.decode(s, { tokens }));
 });
 
 describe('config.json', () => {

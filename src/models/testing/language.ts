@@ -1,27 +1,44 @@
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
-import { concat, constant, type HostTensor, i64, input, type Tensor, toFloat32 } from '../../graph/index.ts';
+import {
+  concat,
+  constant,
+  type HostTensor,
+  i64,
+  input,
+  type Tensor,
+  toFloat32,
+  type WeightSource,
+} from '../../graph/index.ts';
 import { type LanguageWeights, readLanguageModel } from '../../hub/language.ts';
 import { readSafetensors } from '../../hub/safetensors.ts';
 import { type Scope, trace } from '../../nn/index.ts';
 import { runOnce } from '../../runtime/index.ts';
-import type { CausalModel, KeyValue } from '../language/index.ts';
+import type { CausalModel, SequenceInputs } from '../language/index.ts';
 
 /** A folder that tools/reference/language.py wrote, and the golden values beside it. */
-export async function variant(family: string, name: string) {
+export async function variant<K extends Kind>(kind: K, family: string, name: string) {
   const folder = fileURLToPath(new URL(`../${family}/testdata/${name}`, import.meta.url));
   const loaded = await readLanguageModel(folder);
+  expect(loaded.kind).toBe(kind);
   const golden = await readSafetensors(`${folder}/golden.safetensors`);
-  return { ...loaded, golden: (key: string) => golden.get(key)!.load(), names: golden.names() };
+  return {
+    ...(loaded as Extract<LanguageWeights, { kind: K }>),
+    golden: (key: string) => golden.get(key)!.load(),
+  };
 }
-export type Variant = Awaited<ReturnType<typeof variant>>;
+type Kind = LanguageWeights['kind'];
+interface Variant {
+  readonly weights: WeightSource;
+  golden(key: string): Promise<HostTensor>;
+}
 
 /**
  * Traces `build` on the golden values of `inputs`, runs it, and compares each output that is not padding with the golden
  * value of its name.
  */
 export async function expectGolden(
-  { weights, golden }: Pick<LanguageWeights, 'weights'> & Pick<Variant, 'golden'>,
+  { weights, golden }: Variant,
   inputs: readonly string[],
   build: (s: Scope, feeds: Record<string, Tensor>) => Record<string, Tensor>,
 ): Promise<string[]> {
@@ -53,61 +70,79 @@ export function shown(x: Tensor, mask: Tensor): Tensor {
   return x.mul(own.reshape([...own.shape, 1]));
 }
 
-/** All states and logits of a decoder: padded on either side, with soft tokens, behind a prefix. */
-export function decoderStates(
-  s: Scope,
-  model: CausalModel,
-  feeds: Record<string, Tensor>,
-): Record<string, Tensor> {
-  const named = (prefix: string, mask: Tensor, inputs: Parameters<CausalModel['decode']>[1]) => {
-    const { hiddenStates, last } = model.decode(s, { ...inputs, mask });
-    const states = Object.fromEntries(hiddenStates.slice(0, -1).map((h, i) => [`hidden.${i}`, h]));
-    return Object.entries({ ...states, last, logits: model.logits(s, last) }).map(
-      ([name, x]) => [`${prefix}.${name}`, shown(x, mask)] as const,
-    );
-  };
+type Feeds = Record<string, Tensor>;
+
+/** The golden inputs of one text: padded on the left, with soft tokens before it, behind a prefix. */
+export function leftInputs(feeds: Feeds, embed: (ids: Tensor) => Tensor) {
   const get = (name: string) => feeds[name]!;
-  const [ids, mask] = [get('left.ids'), get('left.mask')];
-  const [batch, width] = [ids.dim(0), model.width];
-  const soft = get('soft').expand([batch, get('soft').dim(0), width]);
-  const past: KeyValue[] = Array.from({ length: model.layers }, (_, i) => ({
-    key: get(`key.${i}`),
-    value: get(`value.${i}`),
-  }));
+  const [ids, mask, soft] = [get('left.ids'), get('left.mask'), get('soft')];
+  const embedded = embed(ids);
+  const layers = Object.keys(feeds).filter((name) => name.startsWith('key.')).length;
+  const past = Array.from({ length: layers }, (_, i) => ({ key: get(`key.${i}`), value: get(`value.${i}`) }));
+  const batch = ids.dim(0);
   // Ones before the mask, for positions that are always there.
-  const after = (n: number) => concat([mask.slice(1, mask.dim(1) - 1).expand([batch, n]), mask], 1);
-  return Object.fromEntries([
-    ...named('right', get('right.mask'), { tokens: get('right.ids') }),
-    ...named('left', mask, { tokens: ids, positions: get('left.positions') }),
-    ...named('soft', after(soft.dim(1)), { tokens: concat([soft, model.embed(s, ids)], 1) }),
-    ...named('past', after(past[0]!.key.dim(2)), { tokens: ids, past }),
-  ]);
+  const behind = (n: number) => concat([mask.slice(1, mask.dim(1) - 1).expand([batch, n]), mask], 1);
+  const softTokens = concat([soft.expand([batch, soft.dim(0), embedded.dim(2)]), embedded], 1);
+  return {
+    left: { tokens: ids, mask },
+    soft: { tokens: softTokens, mask: behind(soft.dim(0)) },
+    past: { tokens: ids, past, mask: behind(past[0]!.key.dim(2)) },
+  };
 }
 
-/** The golden values that `decoderStates` reads. */
-export const decoderInputs = (layers: number): string[] => [
-  ...['right.ids', 'right.mask', 'left.ids', 'left.mask', 'left.positions', 'soft'],
+/** What one run gives, under the names of the golden files. */
+export function named(prefix: string, mask: Tensor, hidden: readonly Tensor[], rest: Feeds): Feeds {
+  const states = Object.fromEntries(hidden.slice(0, -1).map((h, i) => [`hidden.${i}`, h]));
+  return Object.fromEntries(
+    Object.entries({ ...states, ...rest }).map(([name, x]) => [
+      `${prefix}.${name}`,
+      x.rank === 3 ? shown(x, mask) : x,
+    ]),
+  );
+}
+
+/** All states and logits of a decoder: padded on either side, with soft tokens, behind a prefix. */
+export function decoderStates(s: Scope, model: CausalModel, feeds: Feeds): Feeds {
+  const { left, soft, past } = leftInputs(feeds, (ids) => model.embed(s, ids));
+  const right = { tokens: feeds['right.ids']!, mask: feeds['right.mask']! };
+  const run = (prefix: string, inputs: SequenceInputs & { mask: Tensor }) => {
+    const { hiddenStates, last } = model.decode(s, inputs);
+    return named(prefix, inputs.mask, hiddenStates, { last, logits: model.logits(s, last) });
+  };
+  return {
+    ...run('right', right),
+    ...run('left', { ...left, positions: feeds['left.positions']! }),
+    ...run('soft', soft),
+    ...run('past', past),
+  };
+}
+
+/** The golden inputs of a model with so many layers. */
+export const goldenInputs = (layers: number, ...rest: string[]): string[] => [
+  ...['right.ids', 'right.mask', 'left.ids', 'left.mask', 'soft', ...rest],
   ...Array.from({ length: layers }, (_, i) => [`key.${i}`, `value.${i}`]).flat(),
 ];
 
 /** Each pattern of taps matches as often as it should: those of `layer` once in every layer. */
 export function expectTaps(
-  { weights, model }: Pick<LanguageWeights, 'weights' | 'model'>,
-  once: Record<string, number>,
-  layer: readonly string[],
+  weights: WeightSource,
+  layers: number,
+  patterns: { readonly once: readonly string[]; readonly layer: readonly string[] },
+  run: (s: Scope, ids: Tensor) => unknown,
 ): void {
   const counts: Record<string, number> = {};
-  const wanted = { ...once, ...Object.fromEntries(layer.map((pattern) => [pattern, model.layers])) };
-  const tap = Object.fromEntries(
-    Object.keys(wanted).map((pattern) => [
-      pattern,
-      (x: Tensor) => {
-        counts[pattern] = (counts[pattern] ?? 0) + 1;
-        return x;
-      },
-    ]),
-  );
-  const ids = constant(i64([1, 2], [1, 2]));
-  trace(weights, (s) => model.decode(s.intercept({ tap }), { tokens: ids }));
+  const wanted = Object.fromEntries([
+    ...patterns.once.map((pattern) => [pattern, 1]),
+    ...patterns.layer.map((pattern) => [pattern, layers]),
+  ]);
+  const counted = (pattern: string) => (x: Tensor) => {
+    counts[pattern] = (counts[pattern] ?? 0) + 1;
+    return x;
+  };
+  const tap = Object.fromEntries(Object.keys(wanted).map((pattern) => [pattern, counted(pattern)]));
+  trace(weights, (s) => run(s.intercept({ tap }), constant(i64([1, 2], [1, 2]))));
   expect(counts).toEqual(wanted);
 }
+
+/** The taps at both ends of each of these matrices. */
+export const ends = (...paths: string[]): string[] => paths.flatMap((path) => [`${path}:in`, `${path}:out`]);
