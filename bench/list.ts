@@ -1,6 +1,12 @@
 import type { Benchmark } from './benchmark.ts';
 import { clipBenchmarks } from './clip.ts';
 import { imageBenchmarks } from './images.ts';
+import { gramBenchmarks } from './methods/gram.ts';
 import { textBenchmarks } from './text.ts';
 
-export const benchmarks: readonly Benchmark[] = [...textBenchmarks, ...clipBenchmarks, ...imageBenchmarks];
+export const benchmarks: readonly Benchmark[] = [
+  ...textBenchmarks,
+  ...clipBenchmarks,
+  ...imageBenchmarks,
+  ...gramBenchmarks,
+];

@@ -8,7 +8,7 @@ import { Random } from '../../runtime/index.ts';
 import { caption, drawTemplate, styleWords } from '../pretrain/captions.ts';
 import { textFeatures } from '../vlm/prompts.ts';
 import type { Rows } from './k-means.ts';
-import { inStyle, styles } from './styles.ts';
+import { inStyle, styles, stylesVersion } from './styles.ts';
 
 /** Images with captions and without labels. */
 export interface Pairs {
@@ -61,7 +61,12 @@ async function captionedIcons(onProgress?: (done: number, total: number) => void
     };
   });
   return {
-    images: { ...all, name: 'icon pairs', classes: [], examples: pairs.map((p) => p.example) },
+    images: {
+      name: 'icon pairs',
+      version: `${all.version} ${stylesVersion}`,
+      classes: [],
+      examples: pairs.map((p) => p.example),
+    },
     captions: pairs.map((p) => p.caption),
   };
 }

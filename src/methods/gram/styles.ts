@@ -15,13 +15,16 @@ type Look = (
  */
 const looks = {
   plain: (x, y) => ({ x, y, noise: 0 }),
-  noisy: (x, y, _size, random) => ({ x, y, noise: 100 * random.normal() }),
+  noisy: (x, y, _size, random) => ({ x, y, noise: 120 * random.normal() }),
   tiny: (x, y, size) => {
     const inside = (v: number) => 2 * v - size / 2;
     const [u, v] = [inside(x), inside(y)];
     return u >= 0 && v >= 0 && u < size && v < size ? { x: u, y: v, noise: 0 } : undefined;
   },
 } satisfies Record<string, Look>;
+
+/** Of what they draw: features that were kept for another one are not used. */
+export const stylesVersion = 'styles v1';
 
 export type Style = keyof typeof looks;
 export const styles = Object.keys(looks) as readonly Style[];
