@@ -18,8 +18,8 @@ import { EventQueue } from './events.ts';
 import { exportClassifier } from './export.ts';
 import { ImageFeatures } from './features.ts';
 import { adapterConfig, type Base, fitAdapter, InterruptedError, version } from './fit.ts';
-import { weightsDigest } from './saved.ts';
 import type { Adapter } from './task.ts';
+import { weightsDigest } from './weights-digest.ts';
 
 /** All that decides the result of a run. */
 export interface RunSettings {

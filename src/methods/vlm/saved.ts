@@ -1,19 +1,8 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
 import { type ClipModel, type ClipOptions, type JsonObject, loadAdapter, loadClip } from '../../hub/index.ts';
 import { findMethod } from '../list.ts';
 import type { Adapter } from './task.ts';
-
-/** SHA-256 of the model's weight files; of a single file, what `sha256sum` prints. */
-export async function weightsDigest({ weights }: ClipModel): Promise<string> {
-  const paths = new Set(weights.names().flatMap((name) => weights.get(name)?.file?.path ?? []));
-  const digest = createHash('sha256');
-  for (const path of [...paths].sort()) {
-    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) digest.update(chunk);
-  }
-  return digest.digest('hex');
-}
+import { weightsDigest } from './weights-digest.ts';
 
 /** What `adapter_config.json` says about a tuned classifier. */
 export interface SavedConfig {
