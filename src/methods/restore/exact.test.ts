@@ -20,10 +20,13 @@ import {
   tinyTask,
   vitB16,
 } from '../testing/tiny-clip.ts';
+import { leadingWords } from '../vlm/context.ts';
 import { predict } from '../vlm/evaluate.ts';
 import { promptLoss, trainedBy } from '../vlm/prompting.ts';
+import { templateFeatures, textFeatures } from '../vlm/prompts.ts';
 import type { Adapter, TuneTask } from '../vlm/task.ts';
 import { consistencyLoss, gramNorms, restore, restorePrompting, surgery } from './method.ts';
+import { textShift, visionShift } from './shift.ts';
 
 const layers = 3;
 const model = await tinyClip({ layers: [layers, layers] });
@@ -305,6 +308,31 @@ test('6: the gradient of S is 2 P PᵀP / S', async () => {
     .div(gramNorms([p]).reshape([]));
   const out = await runOnce({ g: g!, closed }, { p: prompts[0]! });
   expect(difference(out.g, out.closed)).toBeLessThan(1e-5);
+});
+
+test('the diagnostic: how far each layer and the features move, by what moves them', async () => {
+  const { adapter } = await fitted();
+  const method = restorePrompting(withOptions());
+  const made = await method.prompts(naming);
+  const { ids } = leadingWords(model, classNames, withOptions()).layout;
+  const pixels = model.images.batch(await Promise.all(pictures(1).examples.map((e) => e.image())));
+  const text = await textShift(model, made, adapter.tensors, ids);
+  const vision = await visionShift(model, made, adapter.tensors, pixels);
+  expect([text.length, vision.length]).toEqual([layers + 1, layers + 1]);
+  expect(Math.min(...text, ...vision)).toBeGreaterThan(1e-4);
+
+  const none = input('none', [1, model.config.projection]);
+  const values = Object.fromEntries(Object.entries(adapter.tensors).map(([n, v]) => [n, constant(v)]));
+  const moved = await textFeatures(model, (s) => made.text(s.bind(values), none));
+  const still = await templateFeatures(model, classNames, [naming.template]);
+  const rows = classNames.map((_, c) => {
+    const row = (t: HostTensor) => Array.from(t.data.subarray(c * 10, c * 10 + 10), Number);
+    const [a, b] = [row(moved), row(still)];
+    return Math.hypot(...a.map((x, i) => x - b[i]!)) / Math.hypot(...b);
+  });
+  expect(text.at(-1)).toBeCloseTo(rows.reduce((a, b) => a + b, 0) / rows.length, 4);
+  const { image: _left, ...textOnly } = made;
+  expect(await visionShift(model, textOnly, adapter.tensors, pixels)).toEqual([0, 0, 0, 0]);
 });
 
 test('towers of one layer have nothing to compare', async () => {
