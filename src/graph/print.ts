@@ -30,6 +30,7 @@ function printAttrs(node: Node): string {
   const text = Object.entries(node.attrs).flatMap(([key, value]) => {
     if (value === false || (key === 'alpha' && value === 1) || key === 'shape' || key === 'to') return [];
     if (value === true) return [key];
+    if (typeof value === 'function') return [];
     return [`${key}=${Array.isArray(value) ? `[${value}]` : value}`];
   });
   return text.length ? ` {${text.join(' ')}}` : '';

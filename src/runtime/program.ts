@@ -58,9 +58,13 @@ export class Program<Name extends string = string> {
     readonly device: Device,
     /** What is not computed on `device` but on the CPU; empty where all is well. */
     readonly placement: readonly OffDevice[],
-    /** What a run needs, by a plan of the graph. */
-    readonly memory: Memory,
+    private readonly planned: () => Memory,
   ) {}
+
+  /** What a run needs, by a plan of the graph. */
+  get memory(): Memory {
+    return this.planned();
+  }
 
   /**
    * Runs once. Every input must be given with its exact shape and dtype; unknown names are errors. Calls queue: each

@@ -2,8 +2,8 @@ import { i64 } from '../host.ts';
 import { and, not, or } from '../ops/elementwise.ts';
 import { gather } from '../ops/gather.ts';
 import { expand, reshape } from '../ops/shape.ts';
-import type { OpAttrs } from '../rule.ts';
-import { constant } from '../tensor.ts';
+import type { OpAttrs, OpName } from '../rule.ts';
+import { constant, type Tensor } from '../tensor.ts';
 import { type Lowering, type Lowerings, plainMatmul } from './lowering.ts';
 
 /** FusedMatMul, which takes the flags, has a float32 kernel only. */
@@ -26,10 +26,43 @@ const expandShort: Lowering<OpAttrs['expand']> = ([x], { shape }) => {
   return expand(reshape(wide, [...outer, rows, columns]), shape);
 };
 
+/**
+ * Where an operand has fewer axes than the other, whose last is of length 1, the CPU broadcasts number by number, fifty times
+ * slower than in whole rows: [n, 1] by [], as in the gradient of a mean of pairs. So it gets leading axes of length 1.
+ */
+const fullRank =
+  <N extends OpName>(op: N): Lowering<OpAttrs[N]> =>
+  (inputs, attrs, keep) => {
+    const rank = Math.max(...inputs.map((t) => t.rank));
+    const short = (t: Tensor) => t.rank < rank;
+    if (rank === 0 || !inputs.some(short) || inputs.some((t) => t.rank > 0 && t.shape.at(-1) !== 1)) {
+      return undefined;
+    }
+    const full = (t: Tensor) => reshape(t, [...Array<number>(rank - t.rank).fill(1), ...t.shape]);
+    return keep(
+      op,
+      inputs.map((t) => (short(t) ? full(t) : t)),
+      attrs,
+    );
+  };
+
 /** What CUDA shares: there is no Where kernel for bool. */
 export const cuda: Lowerings = {
   matmul: fusedMatmul,
   where: ([c, a, b]) => (a!.dtype === 'bool' ? or(and(c!, a!), and(not(c!), b!)) : undefined),
 };
 
-export const cpu: Lowerings = { ...cuda, expand: expandShort };
+export const cpu: Lowerings = {
+  ...cuda,
+  expand: expandShort,
+  add: fullRank('add'),
+  sub: fullRank('sub'),
+  mul: fullRank('mul'),
+  div: fullRank('div'),
+  pow: fullRank('pow'),
+  maximum: fullRank('maximum'),
+  minimum: fullRank('minimum'),
+  equal: fullRank('equal'),
+  less: fullRank('less'),
+  lessEqual: fullRank('lessEqual'),
+};

@@ -36,7 +36,8 @@ export interface EncodedModel {
   outputs: { name: string; shape: Shape; dtype: DType }[];
   /** The ONNX nodes in the order of the graph, with the node that each was written for. */
   nodes: { node: Node; type: string; name: string }[];
-  memory: Memory;
+  /** What a run needs; planned when asked for. */
+  memory(): Memory;
 }
 
 const OPSET = 21;
@@ -65,7 +66,7 @@ export async function encodeOnnx(
   const emitted = new Map<string, string[]>();
   const written: EncodedModel['nodes'] = [];
   let current: Node;
-  const body: (PlannedNode & { proto: ProtoWriter })[] = [];
+  const body: NodeText[] = [];
   /** Bytes of the values that nodes make. */
   const sizes = new Map<string, number>();
   let weights = 0;
@@ -111,15 +112,9 @@ export async function encodeOnnx(
       const known = emitted.get(key);
       if (known) return known;
       const outs = Array.from({ length: n }, (_, i) => `%${body.length}${i ? `.${i}` : ''}`);
-      const proto = new ProtoWriter();
-      for (const name of ins) proto.string(1, name);
-      for (const name of outs) proto.string(2, name);
       const name = `${type}_${body.length}`;
       written.push({ node: current, type, name });
-      proto.string(3, name).string(4, type);
-      for (const [name, value] of given) proto.message(5, attributeProto(name, value));
-      if (domain) proto.string(7, domain);
-      body.push({ type, ins, outs, proto });
+      body.push({ type, ins, outs, name, domain, attrs: given });
       emitted.set(key, outs);
       return outs;
     },
@@ -163,16 +158,25 @@ export async function encodeOnnx(
   const reads = new Set(body.flatMap((n) => n.ins));
   const isResult = (n: (typeof body)[number]) => !n.outs.some((name) => reads.has(name));
   const ordered = [...body.filter((n) => !isResult(n)), ...body.toReversed().filter(isResult)];
-  for (const n of ordered) graph.message(1, n.proto);
+  const made = new Set(body.flatMap((n) => n.outs));
+  /** The caller's names of values that nodes make. An output that is an input, a weight, or stands a second time, is a copy. */
+  const called = new Map<string, string>();
+  const copies: { from: string; to: string; size: number }[] = [];
   const types: EncodedModel['outputs'] = [];
   for (const [name, t] of simple) {
     requireName(name);
     if (inputs.has(name)) {
       throw new Error(`"${name}" names an input and an output; ONNX has one name space: rename the output`);
     }
-    // Outputs get the caller's names; an output may also be an input or stand twice.
-    graph.message(1, new ProtoWriter().string(1, names.get(t)!).string(2, name).string(4, 'Identity'));
+    const from = names.get(t)!;
+    if (made.has(from) && !called.has(from)) called.set(from, name);
+    else copies.push({ from, to: name, size: byteLength(t) });
     types.push({ name, shape: t.shape, dtype: t.dtype });
+  }
+  const nameOf = (value: string) => called.get(value) ?? value;
+  for (const n of ordered) graph.message(1, nodeProto(n, nameOf));
+  for (const { from, to } of copies) {
+    graph.message(1, new ProtoWriter().string(1, nameOf(from)).string(2, to).string(4, 'Identity'));
   }
   graph.string(2, 'attune');
   for (const i of inputs.values()) graph.message(11, valueInfo(i));
@@ -189,22 +193,18 @@ export async function encodeOnnx(
     model.message(14, new ProtoWriter().string(1, key).string(2, value));
   }
   model.message(7, graph);
-  // An output that is an input, a weight, or stands a second time, is a copy.
-  const made = new Set(body.flatMap((n) => n.outs));
-  const results = new Set<string>();
-  let copies = 0;
-  for (const [, t] of simple) {
-    const name = names.get(t)!;
-    if (!made.has(name) || results.has(name)) copies += byteLength(t);
-    else results.add(name);
-  }
-  const memory = {
-    weights,
-    inputs: total([...inputs.values()]),
-    outputs: total(types),
-    peak: copies + peakMemory(ordered, sizes, results),
+  return {
+    bytes: model.finish(),
+    inputs: [...inputs.values()],
+    outputs: types,
+    nodes: written,
+    memory: () => ({
+      weights,
+      inputs: total([...inputs.values()]),
+      outputs: total(types),
+      peak: copies.reduce((sum, { size }) => sum + size, peakMemory(ordered, sizes, new Set(called.keys()))),
+    }),
   };
-  return { bytes: model.finish(), inputs: [...inputs.values()], outputs: types, nodes: written, memory };
 }
 
 const byteLength = ({ dtype, shape }: { dtype: DType; shape: Shape }): number =>
@@ -225,6 +225,26 @@ function attributeKey(value: OnnxAttr): string {
   if (typeof value === 'number') return String(value);
   if (!('float' in value)) return `[${value}]`;
   return `float ${Object.is(value.float, -0) ? '-0' : value.float}`;
+}
+
+/** An ONNX node before values have their final names. */
+interface NodeText extends PlannedNode {
+  readonly name: string;
+  readonly domain: string;
+  readonly attrs: readonly (readonly [name: string, value: OnnxAttr])[];
+}
+
+function nodeProto(
+  { type, ins, outs, name, domain, attrs }: NodeText,
+  nameOf: (value: string) => string,
+): ProtoWriter {
+  const proto = new ProtoWriter();
+  for (const value of ins) proto.string(1, nameOf(value));
+  for (const value of outs) proto.string(2, nameOf(value));
+  proto.string(3, name).string(4, type);
+  for (const [key, value] of attrs) proto.message(5, attributeProto(key, value));
+  if (domain) proto.string(7, domain);
+  return proto;
 }
 
 function attributeProto(name: string, value: OnnxAttr): ProtoWriter {

@@ -48,7 +48,7 @@ export function lower<Name extends string>(
   };
   const entries = Object.entries(outputs) as [Name, Tensor][];
   for (const node of nodesOf(entries.map(([, t]) => t))) visit(node);
-  // Outputs are renamed by Identity, which WebGPU lacks for bool; ONNX Runtime removes it behind a node read by no other.
+  // An output that is an input or a weight is an Identity of it, which WebGPU lacks for bool.
   const renamed = (t: Tensor) =>
     device === 'webgpu' && t.dtype === 'bool' ? keep('not', keep('not', [t], {}), {})[0]! : t;
   return Object.fromEntries(entries.map(([name, t]) => [name, renamed(to.get(t)!)])) as Record<Name, Tensor>;

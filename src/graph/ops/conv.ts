@@ -7,7 +7,7 @@ import { mul } from './elementwise.ts';
 import { gather } from './gather.ts';
 import { matmul } from './linear.ts';
 import { sum } from './reduce.ts';
-import { concat, expand, flip, pad, reshape, slice, stack, transpose } from './shape.ts';
+import { concat, expand, pad, reshape, slice, stack, transpose } from './shape.ts';
 
 /** One number for all spatial axes, or one for each. */
 export type PerAxis = number | readonly number[];
@@ -131,11 +131,20 @@ export function convTranspose(
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
 
 /**
- * The gradient of a convolution with respect to its input of spatial `lengths`. With stride 1 it is a convolution by
- * flipped, transposed weights. A larger stride splits the input into phases, position modulo stride: each phase meets
+ * The gradient of a convolution with respect to its input of spatial `lengths`. It is linear in both of its operands, and
+ * its own gradients are a convolution and a gradient with respect to weights.
+ */
+const inputGradient = (g: Tensor, w: Tensor, lengths: Shape, c: Conv): Tensor =>
+  customGradient(phaseConvolutions(g, w, lengths, c), [g, w], (u, [g, w], needs) => [
+    needs[0] ? convolve(u, w!, undefined, c) : undefined,
+    needs[1] ? weightGradient(u, g!, w!.shape, c) : undefined,
+  ]);
+
+/**
+ * The gradient of a convolution with respect to its input. With stride 1 it is a convolution by flipped, transposed weights. A larger stride splits the input into phases, position modulo stride: each phase meets
  * only every stride-th tap of the kernel, so it is a small convolution of its own, and the phases interleave.
  */
-function inputGradient(g: Tensor, w: Tensor, lengths: Shape, c: Conv): Tensor {
+function phaseConvolutions(g: Tensor, w: Tensor, lengths: Shape, c: Conv): Tensor {
   const kernel = w.shape.slice(2);
   if (disjoint(kernel, c)) return scatterPatches(g, w, lengths, c);
   const turned = transposeChannels(w, c.groups);
@@ -165,10 +174,8 @@ function inputGradient(g: Tensor, w: Tensor, lengths: Shape, c: Conv): Tensor {
     if (at.some((t) => t.first === undefined || t.count <= 0)) {
       return expand(constant(0, g.dtype), shape);
     }
-    let part = turned;
     let source = g;
     at.forEach((t, i) => {
-      part = flip(slice(part, i + 2, t.first!, undefined, t.step), i + 2);
       // Padding below zero cuts.
       source = slice(source, i + 2, Math.max(0, -t.before!), g.shape[i + 2]! - Math.max(0, -t.after!));
     });
@@ -176,6 +183,12 @@ function inputGradient(g: Tensor, w: Tensor, lengths: Shape, c: Conv): Tensor {
     const { groups } = c;
     const ones = at.map(() => 1);
     const dilations = at.map((t) => t.dilation!);
+    // The last tap comes first. One look-up is several times faster than slices with steps, which have one thread.
+    const seen = at.map((t, i) => range(t.first!, kernel[i]!, t.step!).reverse());
+    const part = reshape(gather(turned, constant(i64(flatIndices(seen, kernel))), 2), [
+      ...turned.shape.slice(0, 2),
+      ...seen.map((list) => list.length),
+    ]);
     return convolve(source, part, undefined, {
       strides: ones,
       before: cut('before'),
@@ -202,12 +215,23 @@ function inputGradient(g: Tensor, w: Tensor, lengths: Shape, c: Conv): Tensor {
   return join([]);
 }
 
-/** [O, C / groups, ...] → [C, O / groups, ...] */
+/** first, first + step, … below `end` */
+const range = (first: number, end: number, step = 1): number[] =>
+  Array.from({ length: Math.ceil((end - first) / step) }, (_, i) => first + i * step);
+
+/** Where the elements at `lists`, a list of indices for each axis, lie in a flattened array of `lengths`, in order. */
+const flatIndices = (lists: readonly (readonly number[])[], lengths: Shape): number[] =>
+  lists.reduce<number[]>((flat, list, i) => flat.flatMap((p) => list.map((q) => p * lengths[i]! + q)), [0]);
+
+/** The index of every element of an array of `lengths`, in order. */
+const placesOf = (lengths: Shape): number[][] =>
+  lengths.reduce<number[][]>((places, n) => places.flatMap((p) => range(0, n).map((i) => [...p, i])), [[]]);
+
+/** [O, C / groups, ...] → [C, O / groups, taps] */
 function transposeChannels(w: Tensor, groups: number): Tensor {
   const [out, inner, ...kernel] = w.shape as [number, number, ...number[]];
-  const rest = kernel.map((_, i) => i + 3);
-  const grouped = transpose(reshape(w, [groups, out / groups, inner, ...kernel]), [0, 2, 1, ...rest]);
-  return reshape(grouped, [groups * inner, out / groups, ...kernel]);
+  const grouped = transpose(reshape(w, [groups, out / groups, inner, sizeOf(kernel)]), [0, 2, 1, 3]);
+  return reshape(grouped, [groups * inner, out / groups, sizeOf(kernel)]);
 }
 
 /** Windows that do not overlap are patches: their gradients are one matrix product, whatever the kernel's size. */
@@ -263,8 +287,8 @@ const weightGradient = (x: Tensor, g: Tensor, shape: Shape, c: Conv): Tensor =>
 
 /**
  * The gradient of a convolution with respect to its weights: for every tap of the kernel, the product of the output's
- * gradient with the input shifted by that tap, summed over the batch. Where such a product is larger than what it is made
- * of, as in the late layers of a network, the batch is part of the sum: one product, and none for each example.
+ * gradient with the input shifted by that tap, summed over the batch. With many channels the batch is part of the sum: one
+ * product for all examples.
  */
 function tapProducts(x: Tensor, g: Tensor, kernel: Shape, c: Conv): Tensor {
   const [n, channels] = x.shape as [number, number];
@@ -288,43 +312,44 @@ function tapProducts(x: Tensor, g: Tensor, kernel: Shape, c: Conv): Tensor {
     return w;
   }
   const depthwise = channels === groups && out === groups;
-  const flat = groups === 1 && channels >= 16;
   const spatial = counts.map((_, i) => i + 2);
-  // [N, positions, C]: what a tap sees are rows that lie as they are, and are looked up by all threads.
-  const positions = padded.shape.slice(2);
-  const lookUp = flat && reshape(transpose(padded, [0, ...spatial, 1]), [n, sizeOf(positions), channels]);
-  const rows = flat
-    ? reshape(transpose(g, [1, 0, ...spatial]), [out, n * area])
-    : reshape(g, depthwise ? [n, out, area] : [n, groups, out / groups, area]);
-  const tap = (offsets: readonly number[]): Tensor => {
-    const starts = offsets.map((k, i) => k * c.dilations[i]!);
-    if (lookUp) {
-      const seen = counts.reduce<number[]>(
-        (list, m, i) =>
-          list.flatMap((p) =>
-            Array.from({ length: m }, (_, q) => p * positions[i]! + starts[i]! + q * c.strides[i]!),
-          ),
-        [0],
-      );
-      return matmul(rows, reshape(gather(lookUp, constant(i64(seen)), 1), [n * area, channels]));
-    }
+  const taps = placesOf(kernel);
+  if (groups === 1 && channels >= 16) {
+    // [N, positions and one of zeros, C]: what a tap sees are rows that lie as they are, and are looked up by all threads.
+    const lengths = x.shape.slice(2);
+    const last = sizeOf(lengths);
+    const lookUp = pad(transpose(reshape(x, [n, channels, last]), [0, 2, 1]), [0, 0, 0], [0, 1, 0]);
+    const rows = reshape(transpose(g, [1, 0, ...spatial]), [out, n * area]);
+    const positionAt = (place: readonly number[], tap: readonly number[]): number =>
+      lengths.reduce((flat, length, i) => {
+        const p = place[i]! * c.strides[i]! + tap[i]! * c.dilations[i]! - c.before[i]!;
+        return flat === last || p < 0 || p >= length ? last : flat * length + p;
+      }, 0);
+    const places = placesOf(counts);
+    // One row of taps is one product.
+    const width = kernel.at(-1)!;
+    const products = range(0, taps.length, width).map((first) => {
+      const row = taps.slice(first, first + width);
+      const seen = places.flatMap((place) => row.map((tap) => positionAt(place, tap)));
+      return matmul(rows, reshape(gather(lookUp, constant(i64(seen)), 1), [n * area, width * channels]));
+    });
+    const all = reshape(concat(products, 1), [out, taps.length, channels]);
+    return reshape(transpose(all, [0, 2, 1]), [out, channels, ...kernel]);
+  }
+  const rows = reshape(g, depthwise ? [n, out, area] : [n, groups, out / groups, area]);
+  const products = taps.map((offsets) => {
     let shifted = padded;
-    starts.forEach((start, i) => {
-      const s = c.strides[i]!;
-      shifted = slice(shifted, i + 2, start, start + (counts[i]! - 1) * s + 1, s);
+    offsets.forEach((k, i) => {
+      const [start, step] = [k * c.dilations[i]!, c.strides[i]!];
+      shifted = slice(shifted, i + 2, start, start + (counts[i]! - 1) * step + 1, step);
     });
     if (depthwise) return sum(mul(rows, reshape(shifted, rows.shape)), [0, 2]);
     const columns = reshape(shifted, [n, groups, channels / groups, area]);
     return sum(matmul(rows, columns, { transB: true }), 0);
-  };
-  const offsets = kernel.reduce<number[][]>(
-    (list, k) => list.flatMap((at) => Array.from({ length: k }, (_, j) => [...at, j])),
-    [[]],
-  );
-  const taps = offsets.map(tap);
+  });
   return reshape(
     concat(
-      taps.map((t) => reshape(t, [out, channels / groups, 1])),
+      products.map((t) => reshape(t, [out, channels / groups, 1])),
       2,
     ),
     [out, channels / groups, ...kernel],

@@ -113,8 +113,9 @@ export function rmsNorm(x: Tensor, scale?: Tensor, eps = 1e-6): Tensor {
 export const l2Normalize = (x: Tensor, axis = -1, eps = 1e-24): Tensor =>
   div(x, sqrt(add(sum(mul(x, x), axis, true), eps)));
 
-/** [x.shape with every axis but the channels of size 1], to broadcast per-channel vectors over [N, C, ...]. */
-const perChannel = (v: Tensor, x: Tensor): Tensor => reshape(v, [v.size, ...x.shape.slice(2).map(() => 1)]);
+/** A vector [C] as [1, C, 1, …], to broadcast over x [N, C, ...]. */
+const perChannel = (v: Tensor, x: Tensor): Tensor =>
+  reshape(v, [1, v.size, ...x.shape.slice(2).map(() => 1)]);
 
 const affine = (x: Tensor, scale?: Tensor, bias?: Tensor): Tensor => {
   const y = scale ? mul(x, perChannel(scale, x)) : x;

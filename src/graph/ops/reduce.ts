@@ -2,6 +2,7 @@ import type { Shape } from '../host.ts';
 import { nonDifferentiable, type OpRule, type Reduce, type Rules } from '../rule.ts';
 import { apply, applyAll, constant, type Tensor } from '../tensor.ts';
 import { axisOf, broadcastShapes, opError, requireFloat, sameShape } from './common.ts';
+import { customGradient } from './custom.ts';
 import {
   abs,
   add,
@@ -163,11 +164,13 @@ function pick(x: Tensor, axis: number, i: number, keepDims: boolean): Tensor {
 
 /** Variance: divides by n − `correction`, 0 as layer norms use it. */
 export function variance(x: Tensor, axes?: Axes, keepDims = false, correction = 0): Tensor {
-  const centred = sub(x, mean(x, axes, true));
+  const middle = mean(x, axes, true);
+  const centred = sub(x, middle);
   const squares = mul(centred, centred);
-  if (correction === 0) return mean(squares, axes, keepDims);
-  const total = sum(squares, axes, keepDims);
-  return div(total, x.size / total.size - correction);
+  const count = x.size / middle.size - correction;
+  const y = correction === 0 ? mean(squares, axes, keepDims) : div(sum(squares, axes, keepDims), count);
+  // What the mean contributes is zero.
+  return customGradient(y, [x], (g) => [mul(centred, mul(reshape(g, middle.shape), 2 / count))]);
 }
 
 /** Standard deviation: the root of `variance`. */
