@@ -1,7 +1,7 @@
 /** The process that runs Attune's side of a benchmark. The protocol is that of `bench/torch/peer.py`. */
 
 import { createInterface } from 'node:readline';
-import { constant, f32 } from '../src/graph/index.ts';
+import { constant, type Device, f32 } from '../src/graph/index.ts';
 import { readSafetensors, writeSafetensors } from '../src/hub/index.ts';
 import { runOnce } from '../src/runtime/index.ts';
 import { benchmarks } from './list.ts';
@@ -11,9 +11,10 @@ interface Settings {
   name: string;
   dir: string;
   threads: number;
+  device: Device;
 }
 
-const { name, dir, threads } = JSON.parse(process.argv[2]!) as Settings;
+const { name, dir, threads, device } = JSON.parse(process.argv[2]!) as Settings;
 const say = (answer: object) => process.stdout.write(`${JSON.stringify(answer)}\n`);
 const since = (start: number) => performance.now() - start;
 
@@ -23,10 +24,14 @@ const batch = Object.fromEntries(
   await Promise.all(file.names().map(async (key) => [key, await file.get(key)!.load()] as const)),
 );
 // ONNX Runtime itself is loaded before the clock starts and memory is counted, as torch is.
-await runOnce({ one: constant(f32([1])) }, {}, { threads });
+await runOnce({ one: constant(f32([1])) }, {}, { threads, device });
 const baseline = residentMemory();
 const start = performance.now();
-const running = await benchmark.start(await readSafetensors(`${dir}/weights.safetensors`), batch, threads);
+const running = await benchmark.start(await readSafetensors(`${dir}/weights.safetensors`), batch, {
+  threads,
+  device,
+  name,
+});
 say({ buildMs: since(start) });
 
 for await (const command of createInterface({ input: process.stdin })) {

@@ -1,5 +1,6 @@
 import { grad, input, type Tensor, type WeightSource } from '../src/graph/index.ts';
 import { type Scope, type Transform, type Tree, trace, weightInit } from '../src/nn/index.ts';
+import type { CompileOptions } from '../src/runtime/index.ts';
 import { TrainStep, type Values } from '../src/train/step.ts';
 import { FastRandom } from './data.ts';
 
@@ -16,7 +17,7 @@ export interface Benchmark {
   prepare(): Promise<{ weights: Values; batch: Values }>;
   /** Everything that one step computes, to count its products. */
   graph(source: WeightSource, batch: Values): Tensor[];
-  start(source: WeightSource, batch: Values, threads: number): Promise<Running>;
+  start(source: WeightSource, batch: Values, compile: CompileOptions): Promise<Running>;
 }
 
 /** A compiled step. */
@@ -71,7 +72,7 @@ export function training(options: TrainingOptions): Benchmark {
         ),
       ];
     },
-    async start(source, batch, threads) {
+    async start(source, batch, compile) {
       const step = await TrainStep.compile({
         source: frozen ? source : 'scratch',
         batch: Object.fromEntries(
@@ -80,7 +81,7 @@ export function training(options: TrainingOptions): Benchmark {
         build,
         optimizer,
         init: (p) => weightInit(source.get(p.name)!),
-        compile: { threads, name },
+        compile,
       });
       let state = await step.init(0);
       let spare: typeof state | undefined;

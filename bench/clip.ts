@@ -51,10 +51,10 @@ const images: Benchmark = {
     return { batch, weights: await freshWeights((s) => encode(s, inputsOf(batch))) };
   },
   graph: (source, batch) => [trace(source, (s) => encode(s, inputsOf(batch))).result],
-  async start(source, batch, threads) {
+  async start(source, batch, options) {
     const pixels = input('pixels', batch.pixels!.shape);
     const { result } = trace(source, (s) => encode(s, { pixels }));
-    const program = await compile({ features: result }, { threads });
+    const program = await compile({ features: result }, options);
     let features = noise('unused', [0]) as typeof batch.pixels;
     return {
       async step() {

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { toFloat32 } from '../src/graph/index.ts';
+import { type Device, toFloat32 } from '../src/graph/index.ts';
 import { readSafetensors, writeSafetensors } from '../src/hub/index.ts';
 import type { Benchmark } from './benchmark.ts';
 import { countFlops } from './flops.ts';
@@ -35,6 +35,8 @@ export interface Measurement {
 
 export interface MeasureOptions {
   readonly threads: number;
+  /** Where Attune's side runs; PyTorch's runs on the CPU beside the CPU, else on CUDA. */
+  readonly device: Device;
   /** Fewest rounds, and how long to go on beyond. */
   readonly rounds: number;
   readonly seconds: number;
@@ -46,11 +48,17 @@ const median = (xs: readonly number[]) => xs.toSorted((a, b) => a - b)[xs.length
 export async function measure(b: Benchmark, options: MeasureOptions): Promise<Measurement> {
   const dir = await mkdtemp(join(tmpdir(), 'attune-bench-'));
   const peers: Peer[] = [];
-  const { threads } = options;
-  const torchSettings = { script: b.torch.script, settings: b.torch.settings ?? {}, dir, threads };
+  const { threads, device } = options;
+  const torchSettings = {
+    script: b.torch.script,
+    settings: b.torch.settings ?? {},
+    dir,
+    threads,
+    cuda: device !== 'cpu',
+  };
   try {
     const gflop = await prepare(b, dir);
-    const attune = await startAttune({ name: b.name, dir, threads });
+    const attune = await startAttune({ name: b.name, dir, threads, device });
     peers.push(attune);
     const eager = await startTorch({ ...torchSettings, compile: false });
     const torch = typeof eager === 'string' ? undefined : eager;

@@ -70,6 +70,7 @@ async function start(command: string, args: string[]): Promise<Peer | string> {
     async close() {
       child.stdin.end();
       await ended;
+      process.stderr.write(complaints);
     },
   };
 }

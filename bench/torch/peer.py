@@ -1,6 +1,6 @@
 """The process that runs PyTorch's side of a benchmark.
 
-Told {script, settings, dir, threads, compile} as JSON, it builds the model of SCRIPT.py from the weights in `dir`, then
+Told {script, settings, dir, threads, cuda, compile} as JSON, it builds the model of SCRIPT.py from the weights in `dir`, then
 answers each line on stdin with a line of JSON: `step` runs one step, `results` writes what both sides must agree on,
 `reset` and `memory` measure the peak of resident memory.
 """
@@ -43,11 +43,14 @@ def say(**answer):
 told = json.loads(sys.argv[1])
 torch.manual_seed(0)
 torch.set_num_threads(told["threads"])
+device = "cuda" if told["cuda"] else "cpu"
+torch.set_default_device(device)
+torch.backends.cudnn.allow_tf32 = False  # products on both sides are float32
 script = importlib.import_module(told["script"])
-batch = load_file(told["dir"] + "/batch.safetensors")
+batch = load_file(told["dir"] + "/batch.safetensors", device=device)
 baseline = status("VmRSS", peak)
 start = time.perf_counter()
-weights = load_file(told["dir"] + "/weights.safetensors")
+weights = load_file(told["dir"] + "/weights.safetensors", device=device)
 wrap = torch.compile if told["compile"] else lambda f: f
 step, results = script.build(weights, batch, wrap, **told["settings"])
 del weights
