@@ -15,6 +15,7 @@ import {
   type TypedArray,
 } from '../graph/index.ts';
 import { defaultDevice, onNode } from './ort.ts';
+import { packOutputs } from './packing.ts';
 import { describe, type OffDevice, openPlaced } from './placement.ts';
 import { type Feeds, openSession, type Session, type SessionOptions } from './session.ts';
 import { openWorkerSession } from './worker/client.ts';
@@ -167,8 +168,9 @@ export async function compile<Name extends string>(
 ): Promise<Program<Name>> {
   const { name = 'program', worker = false, strict = false, simplify, ...sessionOptions } = options;
   const { device = defaultDevice } = options;
+  const { outputs: computed, unpack } = packOutputs(outputs, device);
   const { model, session, placement } = await openPlaced(
-    () => encodeOnnx(outputs, { device, weights: onNode ? 'external' : 'inline', simplify }),
+    () => encodeOnnx(computed, { device, weights: onNode ? 'external' : 'inline', simplify }),
     device,
     strict,
     (model, only) => (worker ? openWorkerSession : openSession)(model, { ...sessionOptions, strict: only }),
@@ -180,18 +182,19 @@ export async function compile<Name extends string>(
       `${name}: ${describe(device, placement)}. compile(…, { strict: true }) makes this an error.`,
     );
   }
-  // The caller's dtypes, which the model has not where the device lacks them.
-  const dtypes = new Map(Object.entries(outputs as Record<string, Tensor>).map(([n, t]) => [n, t.dtype]));
-  for (const { op, attrs } of nodesOf(Object.values(outputs)) as Node<'input'>[]) {
-    if (op === 'input') dtypes.set(attrs.name, attrs.dtype);
-  }
-  const types = (list: { name: string; shape: Shape }[]) =>
-    new Map(list.map(({ name, shape }) => [name, { shape, dtype: dtypes.get(name)! }]));
+  // By the caller's dtypes, which the model has not where the device lacks them.
+  const traced = nodesOf(Object.values(outputs)) as Node<'input'>[];
+  const dtypes = new Map(
+    traced.flatMap(({ op, attrs }) => (op === 'input' ? [[attrs.name, attrs.dtype]] : [])),
+  );
   return new Program(
-    session,
+    {
+      run: async (feeds, spare) => unpack(await session.run(feeds, spare)),
+      release: () => session.release(),
+    },
     name,
-    types(model.inputs),
-    types(model.outputs),
+    new Map(model.inputs.map(({ name, shape }) => [name, { shape, dtype: dtypes.get(name)! }])),
+    new Map(Object.entries<Tensor>(outputs).map(([name, { shape, dtype }]) => [name, { shape, dtype }])),
     device,
     placement,
     model.memory,
