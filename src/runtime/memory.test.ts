@@ -25,6 +25,18 @@ test('counts what lives at one time: chains write in place, views are free, grad
   expect((await peakOf({ itself: x, again: x })).peak).toBe(2 * bytes);
 });
 
+test('of many losses one does not keep what the gradients of all need', async () => {
+  const w = input('w', [1000]);
+  const losses = Array.from({ length: 10 }, (_, i) =>
+    tanh(tanh(w.mul(i + 2)))
+      .square()
+      .sum(),
+  );
+  const loss = losses.reduce((a, b) => a.add(b));
+  const { peak } = await peakOf({ loss, slope: grad(loss, [w])[0]! });
+  expect(peak).toBeLessThan(7 * 4000);
+});
+
 test.skipIf(process.platform !== 'linux')('the peak is what ONNX Runtime takes, within a third', async () => {
   const size = 1 << 20;
   const x = input('x', [size]);

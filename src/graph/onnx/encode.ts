@@ -15,7 +15,7 @@ import { constantKey } from '../simplify/key.ts';
 import { simplify } from '../simplify/simplify.ts';
 import { constant, type Node, type Tensor } from '../tensor.ts';
 import { type Device, lower } from './lower.ts';
-import { type Memory, type PlannedNode, peakMemory } from './memory.ts';
+import { type Memory, memoryOrder, type PlannedNode, peakMemory } from './memory.ts';
 import { ProtoWriter } from './proto.ts';
 
 export interface EncodeOptions {
@@ -153,11 +153,6 @@ export async function encodeOnnx(
       for (const name of outs) if (!sizes.has(name)) sizes.set(name, size);
     }
   }
-  // ONNX Runtime begins with the last node that nothing reads, and runs what that needs; then the one before. So what
-  // is ready early comes last: a gradient is finished, and frees what it was made of, before the next layer's begins.
-  const reads = new Set(body.flatMap((n) => n.ins));
-  const isResult = (n: (typeof body)[number]) => !n.outs.some((name) => reads.has(name));
-  const ordered = [...body.filter((n) => !isResult(n)), ...body.toReversed().filter(isResult)];
   const made = new Set(body.flatMap((n) => n.outs));
   /** The caller's names of values that nodes make. An output that is an input, a weight, or stands a second time, is a copy. */
   const called = new Map<string, string>();
@@ -174,6 +169,8 @@ export async function encodeOnnx(
     types.push({ name, shape: t.shape, dtype: t.dtype });
   }
   const nameOf = (value: string) => called.get(value) ?? value;
+  const results = new Set(called.keys());
+  const ordered = memoryOrder(body, sizes, results);
   for (const n of ordered) graph.message(1, nodeProto(n, nameOf));
   for (const { from, to } of copies) {
     graph.message(1, new ProtoWriter().string(1, nameOf(from)).string(2, to).string(4, 'Identity'));
@@ -202,7 +199,7 @@ export async function encodeOnnx(
       weights,
       inputs: total([...inputs.values()]),
       outputs: total(types),
-      peak: copies.reduce((sum, { size }) => sum + size, peakMemory(ordered, sizes, new Set(called.keys()))),
+      peak: copies.reduce((sum, { size }) => sum + size, peakMemory(ordered, sizes, results)),
     }),
   };
 }

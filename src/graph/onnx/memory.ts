@@ -52,6 +52,32 @@ export function executionOrder<N extends PlannedNode>(nodes: readonly N[]): N[] 
   return order;
 }
 
+/**
+ * The nodes, which come in an order of dependence, so that ONNX Runtime runs them with little memory. It begins with the last
+ * node that nothing reads, and runs what that needs; then the one before. So the results with the shortest way to them come
+ * last: the gradient of a last layer is finished, and frees what it was made of, before the next layer's begins. A loss
+ * comes last too, unless it is one of many losses: then all that their gradients need would be kept until it is known.
+ */
+export function memoryOrder<N extends PlannedNode>(
+  nodes: readonly N[],
+  sizes: ReadonlyMap<string, number>,
+  outputs: ReadonlySet<string>,
+): N[] {
+  const read = new Set(nodes.flatMap((n) => n.ins));
+  const depths = new Map<string, number>();
+  const depthOf = (n: N) => n.ins.reduce((most, name) => Math.max(most, depths.get(name) ?? 0), 0) + 1;
+  for (const n of nodes) for (const name of n.outs) depths.set(name, depthOf(n));
+  const isResult = (n: N) => !n.outs.some((name) => read.has(name));
+  const isScalar = (n: N) => n.outs.every((name) => (sizes.get(name) ?? 0) <= 8);
+  const inner = nodes.filter((n) => !isResult(n));
+  const results = nodes.filter(isResult).sort((a, b) => depthOf(b) - depthOf(a));
+  const [scalars, others] = [results.filter(isScalar), results.filter((n) => !isScalar(n))];
+  const orders = [[...inner, ...others, ...scalars]];
+  if (scalars.length > 0 && others.length > 0) orders.push([...inner, ...scalars, ...others]);
+  const peaks = orders.map((order) => peakMemory(order, sizes, outputs));
+  return orders[peaks.indexOf(Math.min(...peaks))]!;
+}
+
 /** The most bytes that values made by `nodes` take at one time. `sizes` knows the bytes of all of them. */
 export function peakMemory(
   nodes: readonly PlannedNode[],

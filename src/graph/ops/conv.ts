@@ -326,8 +326,8 @@ function tapProducts(x: Tensor, g: Tensor, kernel: Shape, c: Conv): Tensor {
         return flat === last || p < 0 || p >= length ? last : flat * length + p;
       }, 0);
     const places = placesOf(counts);
-    // One row of taps is one product.
-    const width = kernel.at(-1)!;
+    // With few outputs a product is bound by reading its input: a row of taps is one. With many that would only cost memory.
+    const width = out < 128 ? kernel.at(-1)! : 1;
     const products = range(0, taps.length, width).map((first) => {
       const row = taps.slice(first, first + width);
       const seen = places.flatMap((place) => row.map((tap) => positionAt(place, tap)));
