@@ -1,6 +1,7 @@
 /** The published methods by name, and what runs them: tuning, evaluation, prediction, export. */
 export { findMethod, methods } from './list.ts';
 export { defineMethod, type Method, type MethodKind } from './method.ts';
+export { foldMasks } from './r-amt/masks.ts';
 export type { Chart, Claim, Finding, Lab, Reproduction } from './reproduction.ts';
 export { findReproduction, reproductions } from './reproductions.ts';
 export { type Protocol, protocols } from './study/protocols.ts';

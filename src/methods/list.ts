@@ -11,6 +11,7 @@ import { zeroShot } from './baselines/zero-shot.ts';
 import { gram } from './gram/method.ts';
 import type { Method } from './method.ts';
 import { mocoop } from './mocoop/method.ts';
+import { ramt } from './r-amt/method.ts';
 import { restore } from './restore/method.ts';
 
 /** All methods that tune a model to images, in the order of lists. */
@@ -27,6 +28,7 @@ export const methods: readonly Method[] = [
   mocoop,
   restore,
   gram,
+  ramt,
 ];
 
 /** The method of that name; otherwise an error that suggests one. */
