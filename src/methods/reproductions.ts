@@ -4,6 +4,7 @@ import type { Reproduction } from './reproduction.ts';
 /** Every system whose claims can be measured, loaded when asked for. */
 export const reproductions: Readonly<Record<string, () => Promise<Reproduction>>> = {
   coop: async () => (await import('./baselines/coop.reproduce.ts')).coopClaims,
+  'r-amt': async () => (await import('./r-amt/reproduce.ts')).ramtClaims,
 };
 
 /** The claims of that system; otherwise an error that suggests one. */
