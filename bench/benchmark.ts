@@ -1,7 +1,7 @@
 import { grad, input, type Tensor, type WeightSource } from '../src/graph/index.ts';
 import { type Scope, type Transform, type Tree, trace, weightInit } from '../src/nn/index.ts';
 import type { CompileOptions } from '../src/runtime/index.ts';
-import { TrainStep, type Values } from '../src/train/step.ts';
+import { type StepOptions, TrainStep, type Values } from '../src/train/step.ts';
 import { FastRandom } from './data.ts';
 
 /** One comparison: the same step, from the same weights and data, here and in PyTorch. */
@@ -48,6 +48,7 @@ export interface TrainingOptions extends Pick<Benchmark, 'name' | 'about' | 'tor
   batch(): Values | Promise<Values>;
   build(s: Scope, batch: Tree): { loss: Tensor } & Tree;
   readonly optimizer: Transform;
+  readonly gradients?: StepOptions['gradients'];
 }
 
 /** A training step. What is compared is what the optimizer saw first: its momentum, or Adam's first moment. */
@@ -80,6 +81,7 @@ export function training(options: TrainingOptions): Benchmark {
         ),
         build,
         optimizer,
+        gradients: options.gradients,
         init: (p) => weightInit(source.get(p.name)!),
         compile,
       });

@@ -1,4 +1,4 @@
-import { i64, input, type Tensor, toFloat32 } from '../src/graph/index.ts';
+import { input, type Tensor, toFloat32 } from '../src/graph/index.ts';
 import {
   cosineLogits,
   logitScale,
@@ -10,7 +10,7 @@ import {
 import { crossEntropy, normalInit, type Scope, sgd, type Tree, trace } from '../src/nn/index.ts';
 import { compile } from '../src/runtime/index.ts';
 import { type Benchmark, freshWeights, inputsOf, training } from './benchmark.ts';
-import { integers, noise } from './data.ts';
+import { integers, noise, sentenceIds } from './data.ts';
 
 const config = parseClipConfig({ vision_config: { patch_size: 16 } });
 const [classes, length, tokens] = [20, 77, 16];
@@ -21,15 +21,11 @@ const coopStep = training({
   about: `CoOp at CLIP ViT-B/16 size: ${classes} classes of ${length} tokens, M = ${tokens}, 32 image features, SGD with momentum (in use, prompts are cut after the longest end token, which makes it cheaper)`,
   torch: { script: 'clip', settings: { part: 'text' } },
   frozen: true,
-  batch() {
-    const ids = Array.from(integers('ids', [classes * length], 39_000).data, Number);
-    for (let c = 0; c < classes; c++) [ids[c * length], ids[(c + 1) * length - 1]] = [49_406, 49_407];
-    return {
-      ids: i64(ids, [classes, length]),
-      features: noise('features', [32, 512]),
-      labels: integers('labels', [32], classes),
-    };
-  },
+  batch: () => ({
+    ids: sentenceIds(classes, length),
+    features: noise('features', [32, 512]),
+    labels: integers('labels', [32], classes),
+  }),
   build(s, { ids, features, labels }) {
     const context = s.param('context', [tokens, 512], normalInit(0.02));
     const prompted = s.intercept({

@@ -34,3 +34,13 @@ export function integers(name: string, shape: Shape, end: number): HostTensor<'i
     shape,
   );
 }
+
+/** Token ids [count, length] of CLIP: a start token, random words, an end token. */
+export function sentenceIds(count: number, length: number): HostTensor<'int64'> {
+  const ids = integers('ids', [count, length], 39_000);
+  for (let c = 0; c < count; c++) {
+    ids.data[c * length] = 49_406n;
+    ids.data[(c + 1) * length - 1] = 49_407n;
+  }
+  return ids;
+}

@@ -2,6 +2,9 @@ import type { Benchmark } from './benchmark.ts';
 import { clipBenchmarks } from './clip.ts';
 import { imageBenchmarks } from './images.ts';
 import { gramBenchmarks } from './methods/gram.ts';
+import { mocoopStep } from './methods/mocoop.ts';
+import { ramtStep } from './methods/r-amt.ts';
+import { restoreStep } from './methods/restore.ts';
 import { textBenchmarks } from './text.ts';
 
 export const benchmarks: readonly Benchmark[] = [
@@ -9,4 +12,7 @@ export const benchmarks: readonly Benchmark[] = [
   ...clipBenchmarks,
   ...imageBenchmarks,
   ...gramBenchmarks,
+  mocoopStep,
+  restoreStep,
+  ramtStep,
 ];

@@ -10,7 +10,7 @@ import {
 } from '../../src/models/clip/index.ts';
 import { adam, chain, clipByGlobalNorm, crossEntropy, normalInit, type Scope } from '../../src/nn/index.ts';
 import { type Benchmark, training } from '../benchmark.ts';
-import { integers, noise } from '../data.ts';
+import { noise, sentenceIds } from '../data.ts';
 
 const config = parseClipConfig({ vision_config: { patch_size: 16 } });
 const [tasks, ways, shots, queries, length, tokens] = [2, 5, 2, 5, 77, 4];
@@ -35,10 +35,8 @@ function metaStep(order: Order): Benchmark {
     torch: { script: 'gram', settings: { order } },
     frozen: true,
     batch() {
-      const ids = Array.from(integers('ids', [tasks * ways * length], 39_000).data, Number);
-      for (let c = 0; c < tasks * ways; c++) [ids[c * length], ids[(c + 1) * length - 1]] = [49_406, 49_407];
       return {
-        ids: i64(ids, [tasks, ways, length]),
+        ids: { ...sentenceIds(tasks * ways, length), shape: [tasks, ways, length] },
         support: noise('support', [tasks, ways * shots, config.projection]),
         query: noise('query', [tasks, ways * queries, config.projection]),
       };

@@ -4,6 +4,9 @@ import type { Reproduction } from './reproduction.ts';
 /** Every system whose claims can be measured, loaded when asked for. */
 export const reproductions: Readonly<Record<string, () => Promise<Reproduction>>> = {
   coop: async () => (await import('./baselines/coop.reproduce.ts')).coopClaims,
+  gram: async () => (await import('./gram/reproduce.ts')).gramClaims,
+  mocoop: async () => (await import('./mocoop/reproduce.ts')).mocoopClaims,
+  restore: async () => (await import('./restore/reproduce.ts')).restoreClaims,
   'r-amt': async () => (await import('./r-amt/reproduce.ts')).ramtClaims,
 };
 
