@@ -11,6 +11,7 @@ import { modelsCommand } from './models.ts';
 import { predictCommand } from './predict.ts';
 import { pretrainCommand } from './pretrain.ts';
 import { reproduceCommand } from './reproduce.ts';
+import { trainCommand } from './train.ts';
 import { tuneCommand } from './tune.ts';
 
 async function programOf(argv: readonly string[], io: Io): Promise<Command> {
@@ -26,6 +27,7 @@ async function programOf(argv: readonly string[], io: Io): Promise<Command> {
     compareCommand(io),
     reproduceCommand(io),
     metaTrainCommand(io),
+    trainCommand(io),
     pretrainCommand(io),
     methodsCommand(io),
     modelsCommand(io),

@@ -16,6 +16,8 @@ export type TrainEvent =
       readonly epoch: number;
       readonly totalSteps: number;
       readonly metrics: Readonly<Record<string, number>>;
+      /** What `build` returned that is no scalar. */
+      readonly observed: Values;
       /** Seconds that training has left at the present pace. */
       readonly secondsLeft: number;
     }
@@ -126,6 +128,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
       epoch: progress.epoch,
       totalSteps,
       metrics: result.metrics,
+      observed: result.observed,
       secondsLeft,
     };
 

@@ -44,7 +44,7 @@ export interface StepOptions {
   readonly source: WeightSource | 'scratch';
   /** Types of the batch by name. */
   readonly batch: Record<string, TensorType>;
-  /** Builds the scalar `loss` and any further scalars to report. */
+  /** Builds the scalar `loss`, any further scalars to report, and other tensors to look at after each step. */
   readonly build: (scope: Scope, batch: Tree) => { loss: Tensor } & Tree;
   readonly optimizer: Transform;
   /** What the optimizer gets in place of the raw gradients of `loss`, by parameter: projected, regulated, dropped. */
@@ -70,7 +70,9 @@ export class TrainStep {
     readonly buffers: readonly Buffer[],
     private readonly stateShapes: Record<string, Shape>,
     private readonly hypers: ReadonlyMap<string, (t: Progress) => number>,
+    /** Names of the scalars, and of what else `build` returned. */
     readonly metrics: readonly string[],
+    private readonly observed: readonly string[],
     private readonly initializer: (param: Param) => Initializer,
   ) {}
 
@@ -129,7 +131,8 @@ export class TrainStep {
       [...buffers.values()],
       stateShapes,
       hypers,
-      Object.keys(metrics),
+      Object.keys(metrics).filter((name) => metrics[name]!.size === 1),
+      Object.keys(metrics).filter((name) => metrics[name]!.size !== 1),
       options.init ?? ((p) => p.init),
     );
   }
@@ -154,7 +157,8 @@ export class TrainStep {
   }
 
   /**
-   * Takes one step. `state` is left as it was; the returned metrics are finite or the caller's to judge. A state that
+   * Takes one step. `state` is left as it was; the returned metrics (`observed`: what is no scalar, by the parameters before
+   * the step) are finite or the caller's to judge. A state that
    * nobody needs any more can be given as `recycle`: its arrays may hold the new state.
    */
   async run(
@@ -162,7 +166,7 @@ export class TrainStep {
     batch: Values,
     progress: Progress,
     { signal, recycle }: { signal?: AbortSignal | undefined; recycle?: TrainState | undefined } = {},
-  ): Promise<{ state: TrainState; metrics: Record<string, number> }> {
+  ): Promise<{ state: TrainState; metrics: Record<string, number>; observed: Values }> {
     const feeds: Values = {};
     for (const [name, v] of Object.entries(state.params)) feeds[`param/${name}`] = v;
     for (const [name, v] of Object.entries(state.optimizer)) feeds[`state/${name}`] = v;
@@ -184,6 +188,7 @@ export class TrainStep {
       metrics: Object.fromEntries(
         this.metrics.map((name) => [name, Number(out[`next/metric/${name}`]!.data[0])]),
       ),
+      observed: pick(this.observed, 'metric'),
     };
   }
 
