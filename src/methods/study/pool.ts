@@ -58,7 +58,8 @@ export class TrialPool {
       throw this.signal?.aborted ? new InterruptedError('interrupted; the same command goes on') : error;
     } finally {
       this.signal?.removeEventListener('abort', stop);
-      for (const worker of this.workers) worker.kill();
+      // They heed no signal, since Ctrl-C reaches them too, but end with the channel.
+      for (const worker of this.workers) if (worker.connected) worker.disconnect();
     }
   }
 

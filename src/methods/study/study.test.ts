@@ -218,9 +218,12 @@ describe('a study', () => {
     expect(trials[0]!.tests.base!.accuracy).toEqual(expect.any(Number));
   }, 240_000);
 
-  test('a failure in a worker is the failure of the study', async () => {
+  test('a failure in a worker is the failure of the study, and ends all workers', async () => {
+    const processes = () => process.getActiveResourcesInfo().filter((r) => r === 'ProcessWrap').length;
+    const before = processes();
     const missing = { ...settings(), data: [join(folder, 'nowhere')] };
     await expect(finished(missing, 2)).rejects.toThrow(/no folder .*nowhere/);
+    await expect.poll(processes, { timeout: 20_000 }).toBe(before);
   }, 240_000);
 });
 
