@@ -167,6 +167,17 @@ describe('gradients of each example, first and second order', () => {
   });
 });
 
+test('gradients that are taken of what vmap made use the inputs of each example', async () => {
+  const x = weights(3, 2, 8, 8);
+  const fn = (x: Tensor) => {
+    const y = g.conv(x.reshape([1, 2, 8, 8]), kernel, undefined, { padding: 1 });
+    return [g.variance(y).mul(grad(y.square().sum(), [x])[0]!.square().sum())];
+  };
+  const [got, want] = [vmap(fn), looped(fn)].map((f) => grad(f(x)[0]!.sum(), [x])[0]!);
+  const out = await runOnce({ got: got!, want: want! }, {});
+  expectClose(out.got.data, Array.from(out.want.data, Number), 'gradient', 1e-4);
+});
+
 test('arguments without a common first axis are refused', () => {
   expect(() => vmap((x: Tensor, y: Tensor) => x.add(y))(weights(2, 3), weights(3, 3))).toThrow(
     'vmap: every argument needs a first axis of the same length (got float32[2, 3] and float32[3, 3])',

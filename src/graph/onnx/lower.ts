@@ -48,7 +48,7 @@ export function lower<Name extends string>(
   };
   const entries = Object.entries(outputs) as [Name, Tensor][];
   for (const node of nodesOf(entries.map(([, t]) => t))) visit(node);
-  // An output that is an input or a weight is an Identity of it, which WebGPU lacks for bool.
+  // An output may become an Identity (of an input, a weight, another output), which WebGPU lacks for bool.
   const renamed = (t: Tensor) =>
     device === 'webgpu' && t.dtype === 'bool' ? keep('not', keep('not', [t], {}), {})[0]! : t;
   return Object.fromEntries(entries.map(([name, t]) => [name, renamed(to.get(t)!)])) as Record<Name, Tensor>;

@@ -141,8 +141,9 @@ const inputGradient = (g: Tensor, w: Tensor, lengths: Shape, c: Conv): Tensor =>
   ]);
 
 /**
- * The gradient of a convolution with respect to its input. With stride 1 it is a convolution by flipped, transposed weights. A larger stride splits the input into phases, position modulo stride: each phase meets
- * only every stride-th tap of the kernel, so it is a small convolution of its own, and the phases interleave.
+ * The gradient with respect to the input, as convolutions. With stride 1 it is one by flipped, transposed weights. A larger
+ * stride splits the input into phases, position modulo stride: each phase meets only every stride-th tap of the kernel, so
+ * it is a small convolution of its own, and the phases interleave.
  */
 function phaseConvolutions(g: Tensor, w: Tensor, lengths: Shape, c: Conv): Tensor {
   const kernel = w.shape.slice(2);

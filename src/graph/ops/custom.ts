@@ -15,7 +15,8 @@ export const customRules: Rules<'custom'> = {
 
 /**
  * The value `y` with a gradient of one's own, where a better form of it is known, or another one is wanted. Only `inputs`
- * get a gradient, whatever else `y` was made of. The rule is written in ops, so it differentiates again.
+ * get a gradient, whatever else `y` was made of. The rule is written in ops, so it differentiates again; in the inputs that it is
+ * given, since `vmap` gives it those of each example.
  *
  *     const reversed = (x: Tensor) => customGradient(x, [x], (g) => [neg(g)]); // Ganin & Lempitsky 2015
  */

@@ -170,7 +170,9 @@ export function variance(x: Tensor, axes?: Axes, keepDims = false, correction = 
   const count = x.size / middle.size - correction;
   const y = correction === 0 ? mean(squares, axes, keepDims) : div(sum(squares, axes, keepDims), count);
   // What the mean contributes is zero.
-  return customGradient(y, [x], (g) => [mul(centred, mul(reshape(g, middle.shape), 2 / count))]);
+  return customGradient(y, [x], (g, [x]) => [
+    mul(sub(x!, mean(x!, axes, true)), mul(reshape(g, middle.shape), 2 / count)),
+  ]);
 }
 
 /** Standard deviation: the root of `variance`. */
