@@ -11,6 +11,7 @@ import { modelsCommand } from './models.ts';
 import { predictCommand } from './predict.ts';
 import { pretrainCommand } from './pretrain.ts';
 import { reproduceCommand } from './reproduce.ts';
+import { selectCommand } from './select.ts';
 import { trainCommand } from './train.ts';
 import { tuneCommand } from './tune.ts';
 
@@ -27,6 +28,7 @@ async function programOf(argv: readonly string[], io: Io): Promise<Command> {
     compareCommand(io),
     reproduceCommand(io),
     metaTrainCommand(io),
+    selectCommand(io),
     trainCommand(io),
     pretrainCommand(io),
     methodsCommand(io),

@@ -59,3 +59,48 @@ describe('attune train', () => {
     expect([code, err]).toEqual([2, expect.stringContaining(message)]);
   });
 });
+
+describe('attune select', () => {
+  const file = () => join(root, 'subset.json');
+  const scoring = () => ['--data', data, '--network', 'mlp', '--scoring-epochs', '2', '--batch', '4'];
+
+  test('writes positions and ids, on which attune train trains', async () => {
+    const { code, out } = await attune(
+      ...['select', ...scoring(), '--method', 'craig', '--fraction', '0.3', '--out', file()],
+    );
+    expect([code, out]).toEqual([0, expect.stringContaining('npx attune train')]);
+    const subset = JSON.parse(await readFile(file(), 'utf8'));
+    expect(subset.indices).toHaveLength(subset.ids.length);
+    expect(subset.weights).toHaveLength(subset.ids.length);
+    expect(subset.options).toMatchObject({ method: 'craig', network: 'mlp', scoringEpochs: 2 });
+    const trained = await attune(
+      'train',
+      ...small(),
+      '--subset',
+      file(),
+      '--out',
+      join(root, 'craig'),
+      '--json',
+    );
+    expect(JSON.parse(trained.out)).toMatchObject({
+      imagesPerRound: subset.indices.length,
+      images: subset.count,
+    });
+  });
+
+  test('--json prints the subset', async () => {
+    const { code, out } = await attune('select', ...scoring(), '--fraction', '0.2', '--json');
+    const { method, indices, count, perClass } = JSON.parse(out);
+    expect([code, method, indices.length]).toEqual([0, 'random', Math.round(0.2 * count)]);
+    expect(Object.keys(perClass)).toEqual(['blue', 'green', 'red']);
+  });
+
+  test.each([
+    [['--method', 'hurding'], 2, 'did you mean "herding"'],
+    [['--method', 'cal', '--released', 'herding-argmax'], 1, 'it knows cal-lowest'],
+    [['--fraction', '0'], 2, '--fraction'],
+  ])('%j is refused', async (flags, exit, message) => {
+    const { code, err } = await attune('select', ...scoring(), ...flags);
+    expect([code, err]).toEqual([exit, expect.stringContaining(message)]);
+  });
+});
