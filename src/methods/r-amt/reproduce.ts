@@ -35,7 +35,7 @@ const acrossStyles = (lab: Lab) =>
     protocol: 'domain-generalisation',
     methods: methods.filter((m) => m !== methods[2]),
     data: dataOf(lab),
-    shots: [16],
+    shots: [lab.quick ? 4 : 16],
     seeds: seedsOf(lab),
   });
 /** Smaller batches, so that a quarter of the images makes as many steps. */
