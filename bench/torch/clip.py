@@ -2,23 +2,16 @@
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-from transformers import CLIPConfig, CLIPModel
 
-from common import training
+from common import embed, frozen_clip, training
 
 
-def text_step(model, weights, batch, wrap):
+def text_step(model, context, batch, wrap):
     text = model.text_model
-    ids = batch["ids"]
-    classes, length = ids.shape
-    context = nn.Parameter(weights["context"].clone())
-    tokens = len(context)
-    positions = text.embeddings.position_embedding(torch.arange(length))
-    embedded = text.embeddings.token_embedding(ids)
+    classes, tokens = len(batch["ids"]), len(context)
+    embedded, positions, mask = embed(text, batch["ids"])
     scale = model.logit_scale.exp()
     # CoOp's text encoder: the causal transformer over sentences whose tokens 1 to M are the context vectors.
-    mask = torch.full((length, length), torch.finfo(torch.float32).min).triu(1)[None, None]
     encoder = wrap(text.encoder)
 
     def loss_of():
@@ -47,11 +40,9 @@ def image_step(model, batch, wrap):
 
 
 def build(weights, batch, wrap, part):
-    config = CLIPConfig(vision_config={"patch_size": 16})
-    base = {name: w for name, w in weights.items() if name != "context"}
-    model = CLIPModel.from_pretrained(None, config=config, state_dict=base).eval().requires_grad_(False)
+    model, parameters = frozen_clip(weights, ["context"])
     if part == "text":
         del model.vision_model
-        return text_step(model, weights, batch, wrap)
+        return text_step(model, parameters["context"], batch, wrap)
     del model.text_model
     return image_step(model, batch, wrap)

@@ -2,8 +2,8 @@
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-from transformers import CLIPConfig, CLIPModel
+
+from common import embed, frozen_clip
 
 prefix = "regulator.context."
 
@@ -18,26 +18,20 @@ def regulate(phi, g):
 
 def build(weights, batch, wrap, order):
     second = order == "second"
-    base = {name: w for name, w in weights.items() if name != "context" and not name.startswith(prefix)}
-    model = CLIPModel.from_pretrained(
-        None,
-        config=CLIPConfig(vision_config={"patch_size": 16}),
-        state_dict=base,
+    model, parameters = frozen_clip(
+        weights,
+        ["context", "regulator"],
         # sdpa on the CPU has no second derivative.
         attn_implementation="eager" if second else "sdpa",
     )
-    model = model.eval().requires_grad_(False)
     del model.vision_model
     text = model.text_model
     encoder = wrap(text.encoder)
-    ids = batch["ids"]
-    tasks, ways, length = ids.shape
-    embedded = text.embeddings.token_embedding(ids)
-    positions = text.embeddings.position_embedding(torch.arange(length))
-    mask = torch.full((length, length), torch.finfo(torch.float32).min).triu(1)[None, None]
+    tasks, ways, _ = batch["ids"].shape
+    embedded, positions, mask = embed(text, batch["ids"])
     scale = model.logit_scale.exp()
-    context = nn.Parameter(weights["context"].clone())
-    phi = {n[len(prefix) :]: nn.Parameter(w.clone()) for n, w in weights.items() if n.startswith(prefix)}
+    context = parameters["context"]
+    phi = {n[len(prefix) :]: p for n, p in parameters.items() if n.startswith(prefix)}
 
     def loss_of(theta, task, images):
         features = batch[images][task]
@@ -48,7 +42,6 @@ def build(weights, batch, wrap, order):
         logits = scale * F.normalize(features) @ F.normalize(y).T
         return F.cross_entropy(logits, torch.arange(ways).repeat_interleave(len(features) // ways))
 
-    parameters = {"context": context, **{prefix + n: p for n, p in phi.items()}}
     optimizer = torch.optim.Adam(parameters.values(), lr=1e-3)
 
     def step():

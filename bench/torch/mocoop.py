@@ -2,25 +2,18 @@
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-from transformers import CLIPConfig, CLIPModel
+
+from common import embed, frozen_clip
 
 
 def build(weights, batch, wrap, experts, tokens):
-    own = lambda name: name.split(".")[0] in ("experts", "router", "correction")
-    base = {name: w for name, w in weights.items() if not own(name)}
-    parameters = {name: nn.Parameter(w.clone()) for name, w in weights.items() if own(name)}
-    model = CLIPModel.from_pretrained(None, config=CLIPConfig(vision_config={"patch_size": 16}), state_dict=base)
-    model = model.eval().requires_grad_(False)
+    model, parameters = frozen_clip(weights, ["experts", "router", "correction"])
     del model.vision_model
     text = model.text_model
     encoder = wrap(text.encoder)
     ids, labels = batch["ids"], batch["labels"]
     classes = len(ids) // experts
-    length = ids.shape[1]
-    embedded = text.embeddings.token_embedding(ids)
-    positions = text.embeddings.position_embedding(torch.arange(length))
-    mask = torch.full((length, length), torch.finfo(torch.float32).min).triu(1)[None, None]
+    embedded, positions, mask = embed(text, ids)
     scale = model.logit_scale.exp()
     h = F.normalize(batch["prototypes"], dim=-1)
     v = F.normalize(batch["features"])

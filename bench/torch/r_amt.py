@@ -2,9 +2,9 @@
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 from torch.func import functional_call
-from transformers import CLIPConfig, CLIPModel
+
+from common import frozen_clip
 
 prefix = "mask.vision_model."
 
@@ -22,10 +22,8 @@ class Masked(torch.autograd.Function):
 
 
 def build(weights, batch, wrap):
-    scores = {name[len(prefix) :]: nn.Parameter(w.clone()) for name, w in weights.items() if name.startswith(prefix)}
-    base = {name: w for name, w in weights.items() if not name.startswith(prefix)}
-    model = CLIPModel.from_pretrained(None, config=CLIPConfig(vision_config={"patch_size": 16}), state_dict=base)
-    model = model.eval().requires_grad_(False)
+    model, parameters = frozen_clip(weights, ["mask"])
+    scores = {name[len(prefix) :]: score for name, score in parameters.items()}
     del model.text_model
     vision = wrap(model.vision_model)
     plain = dict(model.vision_model.named_parameters())
@@ -58,4 +56,4 @@ def build(weights, batch, wrap):
         optimizer.step()
         return loss.item()
 
-    return step, lambda: {"mask.vision_model." + n: optimizer.state[p]["exp_avg"] for n, p in scores.items()}
+    return step, lambda: {name: optimizer.state[p]["exp_avg"] for name, p in parameters.items()}

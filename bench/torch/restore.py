@@ -2,10 +2,8 @@
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-from transformers import CLIPConfig, CLIPModel
 
-from common import training
+from common import embed, frozen_clip, training
 
 
 def gram_norm(p):
@@ -13,17 +11,9 @@ def gram_norm(p):
 
 
 def build(weights, batch, wrap, tokens, depth):
-    own = lambda name: name.split(".")[0] in ("text", "coupling", "surgery")
-    base = {name: w for name, w in weights.items() if not own(name)}
-    p = {name: nn.Parameter(w.clone()) for name, w in weights.items() if own(name)}
-    model = CLIPModel.from_pretrained(None, config=CLIPConfig(vision_config={"patch_size": 16}), state_dict=base)
-    model = model.eval().requires_grad_(False)
+    model, p = frozen_clip(weights, ["text", "coupling", "surgery"])
     text, vision = model.text_model, model.vision_model
-    ids = batch["ids"]
-    length = ids.shape[1]
-    embedded = text.embeddings.token_embedding(ids)
-    positions = text.embeddings.position_embedding(torch.arange(length))
-    mask = torch.full((length, length), torch.finfo(torch.float32).min).triu(1)[None, None]
+    embedded, positions, mask = embed(text, batch["ids"])
     patches = vision.embeddings(batch["pixels"])
     scale = model.logit_scale.exp()
 

@@ -4,7 +4,7 @@ import { loadClip } from '../../hub/index.ts';
 import type { Lab, Reproduction } from '../reproduction.ts';
 import { testNames } from '../study/protocols.ts';
 import type { StudyTrial } from '../study/study.ts';
-import { figure, harmonic, meanOfTargets } from '../study/summary.ts';
+import { accuracyBars, accuracyTable, figure, meanOfTargets } from '../study/summary.ts';
 import { type MetaOptions, metaOptions, metaTrain } from './meta-train.ts';
 import { trainToy } from './toy.ts';
 
@@ -92,26 +92,9 @@ async function baseToNew(lab: Lab): Promise<StudyTrial[]> {
   });
 }
 
+/** The style of training, and the mean of the others. */
+const styles = [testNames.source, meanOfTargets];
 const labelsOf = (trials: readonly StudyTrial[]) => [...new Set(trials.map((t) => t.label))];
-const table = (trials: readonly StudyTrial[], tests: readonly string[]) =>
-  Object.fromEntries(
-    labelsOf(trials).flatMap((label) =>
-      tests.map((test) => [`${label} ${test}`, figure(trials, { label }, test)!.mean]),
-    ),
-  );
-const bars = (title: string, trials: readonly StudyTrial[], tests: readonly string[]) => ({
-  title,
-  xLabel: 'method',
-  yLabel: 'accuracy',
-  series: tests.map((test) => ({
-    name: test,
-    points: labelsOf(trials).map((x) => {
-      const { mean: y, std: error } = figure(trials, { label: x }, test)!;
-      return { x, y, error };
-    }),
-  })),
-});
-
 /** Li et al. 2023, on the reconstruction, by the card's directional claims. */
 export const gramClaims: Reproduction = {
   slug: 'gram',
@@ -185,11 +168,11 @@ export const gramClaims: Reproduction = {
         const of = (label: string, test: string) => figure(trials, { label }, test)!.mean;
         const drop = (label: string) => of('GRAM untuned', meanOfTargets) - of(label, meanOfTargets);
         return {
-          measured: { ...table(trials, [testNames.source, meanOfTargets]) },
+          measured: accuracyTable(trials, undefined, styles),
           holds:
             drop('GRAM') < drop(IDENTITY) &&
             of('GRAM', testNames.source) >= of(IDENTITY, testNames.source) - 0.01,
-          chart: bars('Styles', trials, [testNames.source, meanOfTargets]),
+          chart: accuracyBars('Styles', trials, undefined, styles),
         };
       },
     },
@@ -215,17 +198,17 @@ export const gramClaims: Reproduction = {
       id: 'f',
       statement: 'GRAM over CoOp is more accurate than CoOp on new classes and on unseen styles',
       async measure(lab) {
-        const [classes, styles] = [await baseToNew(lab), await acrossStyles(lab)];
+        const [classes, drawings] = [await baseToNew(lab), await acrossStyles(lab)];
         const gain = (trials: readonly StudyTrial[], test: string) =>
           figure(trials, { label: 'GRAM' }, test)!.mean - figure(trials, { label: 'CoOp' }, test)!.mean;
         return {
           measured: {
-            ...table(classes, [testNames.base, testNames.new, harmonic]),
+            ...accuracyTable(classes),
             'gain on new classes': gain(classes, testNames.new),
-            'gain on unseen styles': gain(styles, meanOfTargets),
+            'gain on unseen styles': gain(drawings, meanOfTargets),
           },
-          holds: gain(classes, testNames.new) > 0 && gain(styles, meanOfTargets) > 0,
-          chart: bars('Base and new classes', classes, [testNames.base, testNames.new]),
+          holds: gain(classes, testNames.new) > 0 && gain(drawings, meanOfTargets) > 0,
+          chart: accuracyBars('Base and new classes', classes),
         };
       },
     },

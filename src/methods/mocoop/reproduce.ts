@@ -5,7 +5,7 @@ import { runOnce } from '../../runtime/index.ts';
 import type { Lab, Reproduction } from '../reproduction.ts';
 import { testNames } from '../study/protocols.ts';
 import type { StudyTrial } from '../study/study.ts';
-import { figure, figureOf, harmonic } from '../study/summary.ts';
+import { accuracyBars, accuracyTable, figure, figureOf } from '../study/summary.ts';
 import { ImageFeatures } from '../vlm/features.ts';
 import { openRun } from '../vlm/saved.ts';
 
@@ -68,12 +68,6 @@ async function routing({ runDir, data }: StudyTrial): Promise<{ own: number; mos
   return { own: own.filter(Boolean).length / own.length, most: Math.max(...counts.values()) / total };
 }
 
-const tests = [testNames.base, testNames.new, harmonic];
-const accuracies = (trials: readonly StudyTrial[], of: readonly string[]) =>
-  Object.fromEntries(
-    of.flatMap((label) => tests.map((test) => [`${label} ${test}`, figure(trials, { label }, test)!.mean])),
-  );
-
 /** Du, Niu & Zhao 2024, by the card's directional claims. */
 export const mocoopClaims: Reproduction = {
   slug: 'mocoop',
@@ -115,20 +109,9 @@ export const mocoopClaims: Reproduction = {
         const trials = await ablation(lab);
         const base = (label: string) => figure(trials, { label }, testNames.base)!.mean;
         return {
-          measured: accuracies(trials, ['zero-shot', 'coop', 'MoCoOp']),
+          measured: accuracyTable(trials, ['zero-shot', 'coop', 'MoCoOp']),
           holds: base('MoCoOp') >= base('coop'),
-          chart: {
-            title: 'Base and new classes',
-            xLabel: 'method',
-            yLabel: 'accuracy',
-            series: [testNames.base, testNames.new].map((test) => ({
-              name: test,
-              points: [...new Set(trials.map((t) => t.label))].map((x) => {
-                const { mean: y, std: error } = figure(trials, { label: x }, test)!;
-                return { x, y, error };
-              }),
-            })),
-          },
+          chart: accuracyBars('Base and new classes', trials),
         };
       },
     },
@@ -151,7 +134,7 @@ export const mocoopClaims: Reproduction = {
         const more = (label: string) => figure(named, { label }, testNames.new)!.mean;
         return {
           measured: {
-            ...accuracies(trials, [labels.noText, 'MoCoOp']),
+            ...accuracyTable(trials, [labels.noText, 'MoCoOp']),
             'weather new': more('MoCoOp'),
             'weather new, with their names in the text loss': more(labels.names),
           },
@@ -173,7 +156,7 @@ export const mocoopClaims: Reproduction = {
               figure(trials, { label: labels.dense }, test)!.mean,
           ),
         );
-        return { measured: accuracies(trials, ['MoCoOp', labels.dense]), holds: Math.max(...far) < 0.01 };
+        return { measured: accuracyTable(trials, ['MoCoOp', labels.dense]), holds: Math.max(...far) < 0.01 };
       },
     },
   ],

@@ -5,7 +5,7 @@ import type { Values } from '../../train/index.ts';
 import type { Lab, Reproduction } from '../reproduction.ts';
 import { testNames } from '../study/protocols.ts';
 import type { StudyTrial } from '../study/study.ts';
-import { figure, figureOf, harmonic } from '../study/summary.ts';
+import { accuracyBars, accuracyTable, figure, figureOf, harmonic } from '../study/summary.ts';
 import { evaluate } from '../vlm/evaluate.ts';
 import { ImageFeatures } from '../vlm/features.ts';
 import { openRun } from '../vlm/saved.ts';
@@ -44,19 +44,6 @@ const at4 = (lab: Lab) =>
   });
 
 const tests = [testNames.base, testNames.new, harmonic];
-const chart = (title: string, trials: StudyTrial[], labels: readonly string[]) => ({
-  title,
-  xLabel: 'method',
-  yLabel: 'accuracy',
-  series: [testNames.base, testNames.new].map((test) => ({
-    name: test,
-    points: labels.map((label) => {
-      const { mean, std } = figure(trials, { label }, test)!;
-      return { x: label, y: mean, error: std };
-    }),
-  })),
-});
-
 /** The share of weights that are 0 by packed masks. */
 function masked(tensors: Values): number {
   let [ones, all] = [0, 0];
@@ -134,7 +121,7 @@ export const ramtClaims: Reproduction = {
             'weights masked': share,
           },
           holds: base('R-AMT') > Math.max(base('zero-shot'), base('coop')) && share < 0.1,
-          chart: chart('Masks, 16 shots', trials, ['zero-shot', 'coop', 'AMT', 'R-AMT', 'R-AMT over CoOp']),
+          chart: accuracyBars('Masks, 16 shots', trials),
         };
       },
     },
@@ -176,7 +163,7 @@ export const ramtClaims: Reproduction = {
             ),
           ),
           holds: regular!.mean > amt!.mean && regular!.std < amt!.std,
-          chart: chart('Masks, 4 shots', trials, ['AMT', 'R-AMT']),
+          chart: accuracyBars('Masks, 4 shots', trials),
         };
       },
     },
@@ -218,16 +205,10 @@ export const ramtClaims: Reproduction = {
       statement: 'R-AMT over CoOp is more accurate on new classes than CoOp (16 shots)',
       async measure(lab) {
         const trials = await at16(lab);
-        const [alone, both] = ['coop', 'R-AMT over CoOp'];
+        const fresh = (label: string) => figure(trials, { label }, testNames.new)!.mean;
         return {
-          measured: Object.fromEntries(
-            [alone, both].flatMap((label) =>
-              tests.map((test) => [`${label} ${test}`, figure(trials, { label: label! }, test)!.mean]),
-            ),
-          ),
-          holds:
-            figure(trials, { label: both! }, testNames.new)!.mean >
-            figure(trials, { label: alone! }, testNames.new)!.mean,
+          measured: accuracyTable(trials, ['coop', 'R-AMT over CoOp']),
+          holds: fresh('R-AMT over CoOp') > fresh('coop'),
         };
       },
     },

@@ -5,7 +5,7 @@ import { maple, maplePrompting } from '../baselines/maple.ts';
 import type { Lab, Reproduction } from '../reproduction.ts';
 import { testNames } from '../study/protocols.ts';
 import type { StudyTrial } from '../study/study.ts';
-import { figure, figureOf, harmonic } from '../study/summary.ts';
+import { accuracyBars, accuracyTable, figure, figureOf } from '../study/summary.ts';
 import { leadingWords } from '../vlm/context.ts';
 import type { PromptMethod } from '../vlm/prompting.ts';
 import { openRun } from '../vlm/saved.ts';
@@ -92,11 +92,6 @@ function rankCorrelation(xs: readonly number[], ys: readonly number[]): number {
   return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
 }
 
-const tests = [testNames.base, testNames.new, harmonic];
-const accuracies = (trials: readonly StudyTrial[], of: readonly string[]) =>
-  Object.fromEntries(
-    of.flatMap((label) => tests.map((test) => [`${label} ${test}`, figure(trials, { label }, test)!.mean])),
-  );
 /** Half a point is no difference. */
 const SAME = 0.005;
 
@@ -147,7 +142,7 @@ export const restoreClaims: Reproduction = {
         const gain = (test: string) =>
           figure(trials, { label: labels.fs }, test)!.mean - figure(trials, { label: 'MaPLe' }, test)!.mean;
         return {
-          measured: accuracies(trials, ['zero-shot', 'MaPLe', labels.fs]),
+          measured: accuracyTable(trials, ['zero-shot', 'MaPLe', labels.fs]),
           holds: gain(testNames.new) >= -SAME && gain(testNames.base) >= -0.02,
         };
       },
@@ -161,7 +156,7 @@ export const restoreClaims: Reproduction = {
         const present = lab.quick ? [labels.fs, 'RESTORE'] : [labels.fs, 'RESTORE', labels.half];
         const free = of('RESTORE', testNames.base) >= of(labels.fs, testNames.base) - SAME;
         return {
-          measured: accuracies(trials, present),
+          measured: accuracyTable(trials, present),
           holds: free && (lab.quick || of(labels.half, testNames.new) < of('RESTORE', testNames.new)),
           ...(lab.quick && { note: 'r = 0.5 is left out of the quick run' }),
         };
@@ -175,23 +170,12 @@ export const restoreClaims: Reproduction = {
         const fresh = (label: string) => figure(trials, { label }, testNames.new)!;
         return {
           measured: {
-            ...accuracies(trials, ['zero-shot', 'MaPLe', 'RESTORE']),
+            ...accuracyTable(trials),
             'MaPLe new deviation': fresh('MaPLe').std,
             'RESTORE new deviation': fresh('RESTORE').std,
           },
           holds: fresh('RESTORE').mean > fresh('MaPLe').mean,
-          chart: {
-            title: 'MaPLe and RESTORE',
-            xLabel: 'method',
-            yLabel: 'accuracy',
-            series: [testNames.base, testNames.new].map((test) => ({
-              name: test,
-              points: ['zero-shot', 'MaPLe', 'RESTORE'].map((x) => {
-                const { mean: y, std: error } = figure(trials, { label: x }, test)!;
-                return { x, y, error };
-              }),
-            })),
-          },
+          chart: accuracyBars('MaPLe and RESTORE', trials),
         };
       },
     },

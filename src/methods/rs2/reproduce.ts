@@ -98,8 +98,7 @@ export const rs2Claims: Reproduction = {
     },
     {
       id: 'c',
-      statement:
-        'At 5 % and less, every method with a scoring network starts after RS2 is done, and ends lower',
+      statement: 'At 2 %, every method with a scoring network starts after RS2 is done, and ends lower',
       async measure(lab): Promise<Finding> {
         const all = await entries(lab);
         const measured: Record<string, number> = {};

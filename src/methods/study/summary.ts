@@ -1,5 +1,6 @@
 /** From trials to figures: means over data sets, mean and deviation over seeds. */
 import { harmonicMean } from '../../data/index.ts';
+import type { Chart } from '../reproduction.ts';
 import { testNames } from './protocols.ts';
 import type { StudyTrial } from './study.ts';
 
@@ -78,3 +79,37 @@ export function figure(
   });
   return perSeed.includes(undefined) ? undefined : figureOf(perSeed.map(Number));
 }
+
+const labelsOf = (trials: readonly StudyTrial[]) => [...new Set(trials.map((t) => t.label))];
+const baseAndNew = [testNames.base, testNames.new];
+
+/** What a claim reports of trials: the mean of each test of each label, by default of base and new classes and H. */
+export const accuracyTable = (
+  trials: readonly StudyTrial[],
+  labels: readonly string[] = labelsOf(trials),
+  tests: readonly string[] = [...baseAndNew, harmonic],
+): Record<string, number> =>
+  Object.fromEntries(
+    labels.flatMap((label) =>
+      tests.map((test) => [`${label} ${test}`, figure(trials, { label }, test)!.mean]),
+    ),
+  );
+
+/** The same as bars with deviations over seeds, a series for each test. */
+export const accuracyBars = (
+  title: string,
+  trials: readonly StudyTrial[],
+  labels: readonly string[] = labelsOf(trials),
+  tests: readonly string[] = baseAndNew,
+): Chart => ({
+  title,
+  xLabel: 'method',
+  yLabel: 'accuracy',
+  series: tests.map((test) => ({
+    name: test,
+    points: labels.map((x) => {
+      const { mean: y, std: error } = figure(trials, { label: x }, test)!;
+      return { x, y, error };
+    }),
+  })),
+});
