@@ -6,7 +6,7 @@
  */
 
 import { writeAtomic } from '../src/hub/index.ts';
-import { timeToAccuracy } from '../src/methods/rs2/time-to-accuracy.ts';
+import { roundOf } from '../src/methods/rs2/time-to-accuracy.ts';
 import { entriesOf, everyMethod, icons, mnist, trialsOf } from '../src/methods/rs2/trials.ts';
 import { table } from './docs.ts';
 
@@ -36,8 +36,8 @@ for (const task of [mnist, icons]) {
         e.selection.toFixed(1),
         e.curve.at(-1)!.seconds.toFixed(1),
         ...task.targets.map((t) => {
-          const steps = e.curve.find((r) => r.accuracy >= t)?.steps;
-          return steps === undefined ? '–' : `${timeToAccuracy(e.curve, t)!.toFixed(1)} s, ${steps} steps`;
+          const round = roundOf(e.curve, t);
+          return round ? `${round.seconds.toFixed(1)} s, ${Math.round(round.steps)} steps` : '–';
         }),
       ]);
     const header = [

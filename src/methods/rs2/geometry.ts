@@ -156,11 +156,16 @@ const cal: Selector = {
   paper: 'Margatina et al., EMNLP 2021',
   released: ['cal-lowest'],
   async select({ scores, labels, share, released }) {
-    const divergence = symmetricDivergence(softmaxRows((await scores.run()).outputs.logits));
-    const near = await nearestRows(await scores.embeddings(), neighbours);
+    const { logits } = (await scores.run()).outputs;
+    const score = await scores.remember('divergence from neighbours', async () => {
+      const divergence = symmetricDivergence(softmaxRows(logits));
+      const near = await nearestRows(await scores.embeddings(), neighbours);
+      return near.map((js, i) => js.reduce((sum, j) => sum + divergence(i, j), 0) / js.length);
+    });
     const sign = released.has('cal-lowest') ? 1 : -1;
-    const score = near.map((js, i) => (sign * js.reduce((sum, j) => sum + divergence(i, j), 0)) / js.length);
-    return { indices: lowest(everyone(labels.length), (i) => score[i]!, subsetSize(labels.length, share)) };
+    return {
+      indices: lowest(everyone(labels.length), (i) => sign * score[i]!, subsetSize(labels.length, share)),
+    };
   },
 };
 
@@ -193,9 +198,11 @@ const prototypes = (kind: 'self-supervised' | 'supervised', which: 'easy' | 'har
   summary: `${which === 'easy' ? 'nearest to' : 'farthest from'} the mean of ${kind === 'supervised' ? 'its class' : 'its cluster'}, without a scoring network`,
   paper: 'Sorscher et al., NeurIPS 2022',
   async select({ scores, labels, share, seed }) {
-    const rows = await scores.embeddings();
-    const groups = kind === 'supervised' ? groupsOf(labels) : clusters(rows, groupsOf(labels).length, seed);
-    const d = distancesToMeans(rows, groups);
+    const { groups, d } = await scores.remember(`${kind} prototypes`, async () => {
+      const rows = await scores.embeddings();
+      const groups = kind === 'supervised' ? groupsOf(labels) : clusters(rows, groupsOf(labels).length, seed);
+      return { groups, d: distancesToMeans(rows, groups) };
+    });
     const sign = which === 'easy' ? 1 : -1;
     return inGroups(groups, share, (members, budget) => ({
       indices: lowest(members, (i) => sign * d[i]!, budget),

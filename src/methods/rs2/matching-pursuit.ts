@@ -22,7 +22,10 @@ export function towardsMean(all: Float32Array, count: number): Products {
 /**
  * Orthogonal matching pursuit: adds the vector with the largest (signed) product with the residual, then fits all weights
  * again by ridge regression, x = (A_S A_Sᵀ + λ)⁻¹ A_S target. Ends early where no vector is left that is independent.
- * @returns the vectors in order, their weights, and the norm of the residual after each.
+ *
+ * With A_S A_Sᵀ + λ = L Lᵀ and V = A A_Sᵀ L⁻ᵀ, the products with the residual are A target − V L⁻¹ A_S target, and the next
+ * row of L is a row of V: a pick appends a column to V, and nothing is solved before the end. k picks of n cost k² n / 2.
+ * @returns the vectors in order, their weights, and the minimum ‖A_Sᵀ x − target‖² + λ ‖x‖² after each.
  */
 export function matchingPursuit(
   { count, all, target, targetSquare }: Products,
@@ -30,46 +33,50 @@ export function matchingPursuit(
   lambda: number,
 ) {
   const chosen: number[] = [];
-  const residuals: number[] = [];
-  const taken = new Uint8Array(count);
-  /** The rows of the Cholesky factor of A_S A_Sᵀ + λ, and L⁻¹ A_S target. */
+  const minima: number[] = [];
+  const left = target.slice();
+  const columns: Float64Array[] = [];
   const factor: Float64Array[] = [];
   const forward: number[] = [];
-  let weights: Float64Array = new Float64Array(0);
+  let minimum = targetSquare;
   while (chosen.length < Math.min(budget, count)) {
-    const scores = target.slice();
-    chosen.forEach((s, k) => {
-      const [w, from] = [weights[k]!, s * count];
-      for (let j = 0; j < count; j++) scores[j]! -= w * all[from + j]!;
-    });
-    let next = -1;
-    for (let j = 0; j < count; j++) if (!taken[j] && (next < 0 || scores[j]! > scores[next]!)) next = j;
-    taken[next] = 1;
-    const line = new Float64Array(chosen.length + 1);
-    for (let i = 0; i < chosen.length; i++) {
-      let v = all[next * count + chosen[i]!]!;
-      for (let k = 0; k < i; k++) v -= line[k]! * factor[i]![k]!;
-      line[i] = v / factor[i]![i]!;
-    }
+    const next = largest(left);
     const own = all[next * count + next]!;
+    const line = Float64Array.from(columns, (v) => v[next]!);
     const pivot = own + lambda - line.reduce((a, v) => a + v * v, 0);
     if (pivot <= 1e-6 * Math.max(own, lambda)) break;
-    line[chosen.length] = Math.sqrt(pivot);
-    let f = target[next]!;
-    for (let k = 0; k < chosen.length; k++) f -= line[k]! * forward[k]!;
-    forward.push(f / line[chosen.length]!);
-    factor.push(line);
+    const scale = Math.sqrt(pivot);
+    const column = Float64Array.from(all.subarray(next * count, (next + 1) * count));
+    columns.forEach((v, k) => {
+      const l = line[k]!;
+      for (let j = 0; j < count; j++) column[j]! -= l * v[j]!;
+    });
+    const f = (target[next]! - line.reduce((a, l, k) => a + l * forward[k]!, 0)) / scale;
+    for (let j = 0; j < count; j++) {
+      column[j]! /= scale;
+      left[j]! -= f * column[j]!;
+    }
+    // Never again.
+    left[next] = Number.NEGATIVE_INFINITY;
+    columns.push(column);
+    factor.push(Float64Array.of(...line, scale));
+    forward.push(f);
     chosen.push(next);
-    weights = backSubstitute(factor, forward);
-    residuals.push(
-      Math.sqrt(Math.max(0, residualSquare({ count, all, target, targetSquare }, chosen, weights))),
-    );
+    minimum -= f * f;
+    minima.push(minimum);
   }
-  return { chosen, weights, residuals };
+  return { chosen, weights: backSubstitute(factor, forward), minima };
 }
 
-function backSubstitute(factor: readonly Float64Array[], forward: readonly number[]): Float64Array {
-  const x = Float64Array.from(forward);
+function largest(values: Float64Array): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
+  return best;
+}
+
+/** L⁻ᵀ y for the rows of L. */
+function backSubstitute(factor: readonly Float64Array[], y: ArrayLike<number>): Float64Array {
+  const x = Float64Array.from(y);
   for (let i = x.length - 1; i >= 0; i--) {
     x[i]! /= factor[i]![i]!;
     for (let k = 0; k < i; k++) x[k]! -= factor[i]![k]! * x[i]!;
@@ -77,48 +84,57 @@ function backSubstitute(factor: readonly Float64Array[], forward: readonly numbe
   return x;
 }
 
-function residualSquare(
-  { count, all, target, targetSquare }: Products,
-  chosen: readonly number[],
-  x: Float64Array,
-) {
-  let sum = targetSquare;
-  chosen.forEach((s, i) => {
-    sum -= 2 * x[i]! * target[s]!;
-    chosen.forEach((t, k) => {
-      sum += x[i]! * x[k]! * all[s * count + t]!;
-    });
-  });
-  return sum;
+/** (A_S A_Sᵀ + λ)⁻¹ A_S target. */
+function ridge({ count, all, target }: Products, chosen: readonly number[], lambda: number): Float64Array {
+  const factor: Float64Array[] = [];
+  const y = new Float64Array(chosen.length);
+  for (const [i, s] of chosen.entries()) {
+    const line = new Float64Array(i + 1);
+    for (let j = 0; j <= i; j++) {
+      const other = factor[j] ?? line;
+      let v = all[s * count + chosen[j]!]!;
+      for (let k = 0; k < j; k++) v -= line[k]! * other[k]!;
+      line[j] = j < i ? v / other[j]! : Math.sqrt(v + lambda);
+    }
+    factor.push(line);
+    let v = target[s]!;
+    for (let k = 0; k < i; k++) v -= line[k]! * y[k]!;
+    y[i] = v / line[i]!;
+  }
+  return backSubstitute(factor, y);
 }
 
 /**
- * min ‖A_Sᵀ x − target‖² + λ ‖x‖² over x ≥ 0, by coordinate descent until no weight moves by more than 1e-6 of the largest.
+ * min ‖A_Sᵀ x − target‖² + λ ‖x‖² over x ≥ 0, λ > 0, by block principal pivoting (Júdice & Pires 1994): every wrong sign
+ * changes sides at once; where that stops making them fewer, only the last one does, which ends for certain.
  */
 export function nonNegativeRidge(
-  { count, all, target }: Products,
+  products: Products,
   chosen: readonly number[],
   lambda: number,
 ): Float64Array {
-  const x = new Float64Array(chosen.length);
-  /** Half the gradient: (K + λ) x − A_S target. */
-  const slope = Float64Array.from(chosen, (s) => -target[s]!);
-  for (let sweep = 0; sweep < 10_000; sweep++) {
-    let [moved, largest] = [0, 0];
-    for (let i = 0; i < x.length; i++) {
-      const from = chosen[i]! * count;
-      const curvature = all[from + chosen[i]!]! + lambda;
-      if (curvature <= 0) continue;
-      const next = Math.max(0, x[i]! - slope[i]! / curvature);
-      const change = next - x[i]!;
-      largest = Math.max(largest, next);
-      if (change === 0) continue;
-      moved = Math.max(moved, Math.abs(change));
-      x[i] = next;
-      for (let k = 0; k < x.length; k++) slope[k]! += change * all[from + chosen[k]!]!;
-      slope[i]! += change * lambda;
-    }
-    if (moved <= 1e-6 * largest) break;
+  const { count, all, target } = products;
+  const n = chosen.length;
+  const free = new Uint8Array(n).fill(1);
+  let [fewest, patience] = [n + 1, 3];
+  for (;;) {
+    const inside = chosen.flatMap((_, i) => (free[i] ? [i] : []));
+    const x = new Float64Array(n);
+    const solved = ridge(
+      products,
+      inside.map((i) => chosen[i]!),
+      lambda,
+    );
+    for (const [k, i] of inside.entries()) x[i] = solved[k]!;
+    const wrong = chosen.flatMap((s, i) => {
+      if (free[i]) return x[i]! < 0 ? [i] : [];
+      // Half the gradient: of weights at zero it must not be negative.
+      const slope = inside.reduce((sum, k) => sum + x[k]! * all[s * count + chosen[k]!]!, -target[s]!);
+      return slope < -1e-9 * Math.abs(target[s]!) ? [i] : [];
+    });
+    if (wrong.length === 0) return x;
+    if (wrong.length < fewest) [fewest, patience] = [wrong.length, 3];
+    else patience--;
+    for (const i of patience >= 0 ? wrong : wrong.slice(-1)) free[i] = free[i] ? 0 : 1;
   }
-  return x;
 }

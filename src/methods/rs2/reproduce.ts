@@ -1,5 +1,5 @@
 import type { Chart, Finding, Lab, Reproduction } from '../reproduction.ts';
-import { timeToAccuracy } from './time-to-accuracy.ts';
+import { roundOf } from './time-to-accuracy.ts';
 import { digits, type Entry, entriesOf, type Plan, resampling, type Task, trialsOf } from './trials.ts';
 
 const hardestFirst = ['el2n', 'grand', 'margin', 'entropy'];
@@ -47,8 +47,8 @@ function accuracyChart(all: readonly Entry[]): Chart {
 /** Time to `target` at the largest share, where most reach it. */
 function timeChart(all: readonly Entry[], share: number, target: number): Chart {
   const points = all.flatMap(({ method, curve, share: own }) => {
-    const seconds = own === share ? timeToAccuracy(curve, target) : undefined;
-    return seconds === undefined ? [] : [{ x: method, y: seconds }];
+    const round = own === share ? roundOf(curve, target) : undefined;
+    return round ? [{ x: method, y: round.seconds }] : [];
   });
   return {
     title: `time to ${percent(target)} at ${percent(share)}`,
@@ -126,13 +126,14 @@ export const rs2Claims: Reproduction = {
         let holds = true;
         for (const share of shares) {
           for (const target of task.targets) {
-            const own = timeToAccuracy(at(all, 'rs2', share).curve, target);
+            const own = roundOf(at(all, 'rs2', share).curve, target)?.seconds;
             for (const { method, curve, selection } of all.filter((e) => e.share === share)) {
-              const seconds = timeToAccuracy(curve, target);
-              if (seconds === undefined) continue;
+              const round = roundOf(curve, target);
+              if (!round) continue;
+              const { seconds, steps } = round;
               const where = `${percent(share)}: ${method} to ${percent(target)}`;
               measured[`${where}, seconds`] = seconds;
-              measured[`${where}, steps`] = curve.find((r) => r.accuracy >= target)!.steps;
+              measured[`${where}, steps`] = steps;
               if (own !== undefined && selection > 0 && method !== 'random') holds &&= seconds > own;
             }
           }

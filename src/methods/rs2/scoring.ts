@@ -29,11 +29,8 @@ const thumbnail = 14;
 export class Scoring implements Scores {
   readonly runs: number;
   private readonly classifier: Classifier;
-  private readonly done = new Map<
-    number,
-    Promise<ScoreRun & { seconds: number; params: TrainResult['params'] }>
-  >();
-  private used = new Set<number>();
+  private readonly known = new Map<string, Promise<{ value: unknown; seconds: number }>>();
+  private used = new Set<string>();
 
   constructor(
     private readonly images: ImageSet,
@@ -50,26 +47,34 @@ export class Scoring implements Scores {
     this.classifier = new Classifier(complete, images.shape, images.classes.length, normalisationOf(images));
   }
 
-  run = async (n = 0) => {
-    this.used.add(n);
-    const run = this.done.get(n) ?? this.pretrain(n);
-    this.done.set(n, run);
-    return run;
-  };
+  async remember<T>(name: string, work: () => Promise<T>): Promise<T> {
+    this.used.add(name);
+    const before = this.known.get(name);
+    if (before) return (await before).value as T;
+    const started = performance.now();
+    const value = work();
+    const seconds = () => (performance.now() - started) / 1000;
+    this.known.set(
+      name,
+      value.then((v) => ({ value: v, seconds: seconds() })),
+    );
+    return value;
+  }
 
-  /** Seconds of `work`, as if no pre-training had been there before. */
+  run = (n = 0) => this.remember(`pre-training ${n + 1}`, () => this.pretrain(n));
+
+  /** Seconds of `work`, as if nothing had been remembered before. */
   async timed<T>(work: () => Promise<T>): Promise<{ result: T; seconds: number }> {
-    const before = new Set(this.done.keys());
+    const before = new Set(this.known.keys());
     this.used = new Set();
     const started = performance.now();
     const result = await work();
     let seconds = (performance.now() - started) / 1000;
-    for (const n of this.used) if (before.has(n)) seconds += (await this.done.get(n)!).seconds;
+    for (const name of this.used) if (before.has(name)) seconds += (await this.known.get(name)!).seconds;
     return { result, seconds };
   }
 
-  private async pretrain(n: number) {
-    const started = performance.now();
+  private async pretrain(n: number): Promise<ScoreRun & { params: TrainResult['params'] }> {
     const { images } = this;
     const count = images.labels.length;
     const classes = images.classes.length;
@@ -105,9 +110,8 @@ export class Scoring implements Scores {
       watch,
     });
     const outputs = await this.classifier.outputs(params, images);
-    const seconds = (performance.now() - started) / 1000;
     const means = margins.map((m, i) => m / Math.max(1, visits[i]!));
-    return { params, outputs, forgotten, learned, margins: means, seconds };
+    return { params, outputs, forgotten, learned, margins: means };
   }
 
   private async train(text: string, run: ClassifierRun): Promise<TrainResult> {
@@ -124,15 +128,17 @@ export class Scoring implements Scores {
     }
   }
 
-  async trainedOn(indices: readonly number[]): Promise<Outputs> {
+  trainedOn(indices: readonly number[]): Promise<Outputs> {
     const { images, seed } = this;
-    const { params } = await this.train(`active learning from ${indices.length} images`, {
-      images,
-      sampler: subsetSampler(indices, images.labels.length, seed),
-      seed,
-      rounds: this.options.activeEpochs,
+    return this.remember(`trained on ${indices}`, async () => {
+      const { params } = await this.train(`active learning from ${indices.length} images`, {
+        images,
+        sampler: subsetSampler(indices, images.labels.length, seed),
+        seed,
+        rounds: this.options.activeEpochs,
+      });
+      return this.classifier.outputs(params, images);
     });
-    return this.classifier.outputs(params, images);
   }
 
   /** Pixels, averaged over squares until no side is longer than 14. */
@@ -159,8 +165,10 @@ export class Scoring implements Scores {
   async perturbations(): Promise<Float64Array> {
     const { params, outputs } = await this.run();
     const { onProgress } = this.more;
-    return perturbations(this.classifier, params, this.images, outputs.logits, (done, total) =>
-      onProgress?.('perturbing images', done, total),
+    return this.remember('perturbations', () =>
+      perturbations(this.classifier, params, this.images, outputs.logits, (done, total) =>
+        onProgress?.('perturbing images', done, total),
+      ),
     );
   }
 

@@ -42,6 +42,11 @@ export interface Scores {
   embeddings(): Promise<Rows>;
   /** DeepFool's ‖r‖² of every image. */
   perturbations(): Promise<Float64Array>;
+  /**
+   * What `work` gives, computed once for all selections that name it so; its seconds count in each. What it needs of other
+   * scores is awaited before.
+   */
+  remember<T>(name: string, work: () => Promise<T>): Promise<T>;
 }
 
 export interface SelectionTask {
@@ -103,6 +108,10 @@ export const inClasses = (
 
 /** The `budget` members of lowest score; ties go to the first. */
 export const lowest = (members: readonly number[], score: (i: number) => number, budget: number): number[] =>
-  members.toSorted((a, b) => score(a) - score(b)).slice(0, budget);
+  members
+    .map((i) => ({ i, score: score(i) }))
+    .sort((a, b) => a.score - b.score)
+    .slice(0, budget)
+    .map(({ i }) => i);
 
 export const everyone = (count: number): number[] => Array.from({ length: count }, (_, i) => i);

@@ -79,6 +79,7 @@ describe('by scores that are known', () => {
     trainedOn: async () => outputs,
     embeddings: async () => outputs.features,
     perturbations: async () => run.margins,
+    remember: (_, work) => work(),
   };
   const pick = async (method: string, given: object = {}) => {
     const task = {
