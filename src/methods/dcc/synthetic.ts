@@ -76,7 +76,7 @@ export async function writeGrid(file: string, set: SyntheticSet): Promise<void> 
       }
     }
   }
-  const factor = Math.max(1, Math.min(8, Math.floor(800 / full.width)));
+  const factor = Math.max(1, Math.min(8, Math.floor(800 / Math.max(full.width, full.height))));
   const png = await sharp(pixels, { raw: { ...full, channels: 3 } })
     .resize(full.width * factor, full.height * factor, { kernel: 'nearest' })
     .png()
