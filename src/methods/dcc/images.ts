@@ -54,3 +54,38 @@ export const subsetOf = (images: LabelledImages, indices: ArrayLike<number>): La
 /** Labels of condensed sets: `perClass` times each class in order. */
 export const labelsByClass = (classes: number, perClass: number): number[] =>
   Array.from({ length: classes * perClass }, (_, i) => Math.floor(i / perClass));
+
+/** All images of several sets of the same classes and shape. */
+export function joined(sets: readonly LabelledImages[]): LabelledImages {
+  const owner = sets.flatMap((set, s) =>
+    Array.from({ length: set.labels.length }, (_, i) => [s, i] as const),
+  );
+  const [{ classes, shape }] = sets as [LabelledImages];
+  return {
+    classes,
+    shape,
+    labels: owner.map(([s, i]) => sets[s]!.labels[i]!),
+    tensor(indices) {
+      const size = sizeOf(shape);
+      const data = new Float32Array(indices.length * size);
+      for (let n = 0; n < indices.length; n++) {
+        const [s, i] = owner[indices[n]!]!;
+        data.set(sets[s]!.tensor([i]).data, n * size);
+      }
+      return f32(data, [indices.length, ...shape]);
+    },
+  };
+}
+
+/** The images in memory as a tensor, each changed by `change`, a function of its values [C, H, W]. */
+export function mapped(
+  images: LabelledImages,
+  change: (values: Float32Array) => ArrayLike<number>,
+): LabelledImages {
+  const all = Array.from({ length: images.labels.length }, (_, i) => i);
+  const { data, shape } = images.tensor(all);
+  const size = sizeOf(images.shape);
+  const next = new Float32Array(data.length);
+  for (const i of all) next.set(change(data.subarray(i * size, (i + 1) * size)), i * size);
+  return imagesOf(f32(next, shape), images.labels, images.classes);
+}
