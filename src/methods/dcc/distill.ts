@@ -1,11 +1,10 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type ImageSet, loadImages, normalisationOf, openData } from '../../data/index.ts';
-import { writeAtomic } from '../../hub/index.ts';
+import { writeAtomic, writeSafetensors } from '../../hub/index.ts';
 import { imageClassifier } from '../../models/classifiers/index.ts';
 import { Random } from '../../runtime/index.ts';
-import type { TrainEvent } from '../../train/index.ts';
-import { groupsOf } from '../../train/index.ts';
+import { groupsOf, type TrainEvent } from '../../train/index.ts';
 import { condense, randomImages } from './condense.ts';
 import { Judge, type Judged, judged } from './evaluate.ts';
 import { type LabelledImages, labelsByClass, normalised, subsetOf } from './images.ts';
@@ -58,7 +57,7 @@ export interface DistillResult {
 /**
  * Condenses a data set into `dir`: `synthetic.safetensors`, `synthetic.png`, `config.json`, `result.json`, beside checkpoint
  * and metrics. Networks that are trained on it are compared with others trained on as many random real images, drawn anew
- * for each. Returns undefined where `signal` stopped it.
+ * for each; the first of them is kept as `model.safetensors`. Returns undefined where `signal` stopped it.
  */
 export async function* distill(
   settings: DistillOptions,
@@ -68,11 +67,11 @@ export async function* distill(
   const started = performance.now();
   const { data, size, ...options } = settings;
   const names = judging.evaluateOn.length ? judging.evaluateOn : [options.network];
+  // A name that no network has is an error before the work, not after it.
+  for (const name of names) imageClassifier(name, 2);
   yield { type: 'stage', text: `reading ${data}` };
   const splits = await openData(data);
   const set = await loadImages(splits.train, size ? { size } : {});
-  // A name that no network has is an error before the work, not after it.
-  for (const name of names) imageClassifier(name, set.classes.length);
   const normalisation = normalisationOf(set);
   const real = normalised(set, normalisation);
   const dsa = dsaOpsOf(options, set.name);
@@ -115,7 +114,10 @@ export async function* distill(
           const done = 2 * n + i;
           yield { type: 'progress', text: `training ${name}`, done, total: 2 * judging.networks };
           if (run.signal?.aborted) return undefined;
-          found[kind].push(await judge.judge(sets[kind], test, n, run.signal));
+          const params = await judge.train(sets[kind], n, run.signal);
+          if (kind === 'synthetic' && n === 0 && name === names[0])
+            await writeSafetensors(join(run.dir, 'model.safetensors'), params, { format: 'pt' });
+          found[kind].push(await judge.accuracy(params, test));
         }
       }
       accuracy[name] = { synthetic: judged(found.synthetic), random: judged(found.random) };

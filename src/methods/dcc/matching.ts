@@ -1,7 +1,7 @@
 import { applyDsa, type DsaChanges } from '../../data/index.ts';
 import { f32, type HostTensor, i64, input, memoryWeights, zeros } from '../../graph/index.ts';
 import { mapTree, sgd, type Tree, zerosInit } from '../../nn/index.ts';
-import { compile, type Program } from '../../runtime/index.ts';
+import { type CompileOptions, compile, type Program } from '../../runtime/index.ts';
 import { batchOf, type TrainState, TrainStep, type Values } from '../../train/index.ts';
 import { changesOf, changeTypes, eachOf, joined } from './changes.ts';
 import { type Distance, gradientDistance, isCompared } from './distance.ts';
@@ -19,6 +19,7 @@ export interface MatchingOptions {
   readonly momentum: number;
   /** Whether both sides are changed by what is fed (differentiable siamese augmentation). */
   readonly dsa: boolean;
+  readonly compile?: CompileOptions;
 }
 
 /** What one class looks at in a step. */
@@ -100,7 +101,7 @@ export class Matching {
     );
     return compile(
       Object.fromEntries(Object.entries(gradients).map(([name, g]) => [`gradient/${name}`, g])),
-      { name: 'gradients of real images' },
+      { name: 'gradients of real images', ...this.options.compile },
     );
   }
 
@@ -108,7 +109,7 @@ export class Matching {
   private step(joint: boolean): Promise<TrainStep> {
     const known = this.steps.get(joint);
     if (known) return known;
-    const { imagesPerClass, classes, distance, dsa } = this.options;
+    const { imagesPerClass, classes, distance, dsa, compile } = this.options;
     const { network } = this;
     const groups = joint ? classes : 1;
     const count = groups * imagesPerClass;
@@ -138,6 +139,7 @@ export class Matching {
         return { loss: gradientDistance(distance, gradients, own('wanted')) };
       },
       optimizer: this.optimizer,
+      ...(compile && { compile }),
     });
     this.steps.set(joint, compiled);
     return compiled;

@@ -16,12 +16,17 @@ import {
 } from './trials.ts';
 import { kernelVelocity, tangentKernels } from './velocity.ts';
 
-const planOf = ({ quick }: Lab): Plan =>
-  quick ? { seeds: [1], networks: 2, epochs: 100 } : { seeds: [1, 2, 3, 4, 5], networks: 4 };
+/** Short runs take seconds, long ones up to a minute each. */
+const planOf = ({ quick }: Lab, { innerSteps }: Omit<Trial, 'method'> = short): Plan => {
+  if (quick) return { seeds: [1], networks: 2, epochs: 100 };
+  return innerSteps > short.innerSteps
+    ? { seeds: [1, 2, 3], networks: 3 }
+    : { seeds: [1, 2, 3, 4, 5], networks: 4 };
+};
 
 /** A longer run, with the paper's warm-up: the first quarter of the networks by classes. */
 const long = ({ quick }: Lab, network: Trial['network'] = 'mlp'): Omit<Trial, 'method'> => {
-  const outerSteps = quick ? 20 : network === 'mlp' ? 300 : 100;
+  const outerSteps = quick ? 12 : network === 'mlp' ? 300 : 60;
   return { ...short, network, outerSteps, innerSteps: 10, warmUp: [outerSteps / 4, 10] };
 };
 
@@ -33,7 +38,7 @@ async function byMethod(lab: Lab, trial: Omit<Trial, 'method'>): Promise<Record<
   const digits = await smallDigits();
   const found = {} as Record<Trial['method'], Judged>;
   for (const method of methods)
-    found[method] = await accuracyOf(lab, digits, { ...trial, method }, planOf(lab));
+    found[method] = await accuracyOf(lab, digits, { ...trial, method }, planOf(lab, trial));
   return found;
 }
 
@@ -183,7 +188,12 @@ export const dccClaims: Reproduction = {
       async measure(lab) {
         const digits = await smallDigits();
         const at = (imagesPerClass: number, dsa: boolean, method: Trial['method']) =>
-          accuracyOf(lab, digits, { ...long(lab, 'convnet'), imagesPerClass, dsa, method }, planOf(lab));
+          accuracyOf(
+            lab,
+            digits,
+            { ...long(lab, 'convnet'), imagesPerClass, dsa, method },
+            planOf(lab, long(lab)),
+          );
         const of = async (n: number): Promise<Record<'random' | 'random, DSA' | 'DCC' | 'DSAC', Judged>> => ({
           random: await at(n, false, 'random'),
           'random, DSA': await at(n, true, 'random'),
@@ -206,7 +216,7 @@ export const dccClaims: Reproduction = {
       async measure(lab) {
         const digits = await smallDigits();
         const at = (warmUp: Trial['warmUp']) =>
-          accuracyOf(lab, digits, { ...long(lab), method: 'dcc', warmUp }, planOf(lab));
+          accuracyOf(lab, digits, { ...long(lab), method: 'dcc', warmUp }, planOf(lab, long(lab)));
         const found = { 'warm-up': await at(long(lab).warmUp), none: await at([0, 0]) };
         return {
           measured: figures({ DCC: found }),
