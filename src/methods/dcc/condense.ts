@@ -7,7 +7,7 @@ import { DivergedError, type TrainEvent, type TrainState, type Values } from '..
 import { imagesOf, type LabelledImages, labelsByClass } from './images.ts';
 import { Matching, type RealBatch } from './matching.ts';
 import { Network, networkSeed } from './network.ts';
-import { type CondensationOptions, loopsOf } from './options.ts';
+import { type CondensationOptions, imageLearningRateOf, loopsOf } from './options.ts';
 
 export interface Condensation {
   readonly images: LabelledImages;
@@ -52,7 +52,7 @@ export async function* condense(
     imagesPerClass: o.imagesPerClass,
     realBatch: Math.min(o.realBatch, largest),
     distance: o.distance,
-    learningRate: o.imageLearningRate,
+    learningRate: imageLearningRateOf(o),
     momentum: o.imageMomentum,
     dsa: dsa !== undefined,
   });

@@ -16,7 +16,7 @@ import { Judge } from './evaluate.ts';
 import { imagesOf, labelsByClass, normalised, subsetOf } from './images.ts';
 import { Matching } from './matching.ts';
 import { Network } from './network.ts';
-import { condensationOptions, dsaOpsOf, loopsOf } from './options.ts';
+import { condensationOptions, dsaOpsOf, imageLearningRateOf, loopsOf } from './options.ts';
 import { readSynthetic, syntheticImages, writeGrid, writeSynthetic } from './synthetic.ts';
 import { kernelVelocity, tangentKernels } from './velocity.ts';
 
@@ -125,12 +125,14 @@ describe('a condensation', () => {
     );
   });
 
-  test('loops and warm-up by the paper', () => {
+  test('loops and learning rates by the paper', () => {
     const at = (given: object) => loopsOf(condensationOptions.parse(given));
     expect(at({})).toEqual({ innerSteps: 10, networkEpochs: 5 });
     expect(at({ method: 'dc' })).toEqual({ innerSteps: 1, networkEpochs: 1 });
     expect(at({ method: 'dc', imagesPerClass: 50 })).toEqual({ innerSteps: 50, networkEpochs: 10 });
     expect(at({ innerSteps: 20 })).toEqual({ innerSteps: 20, networkEpochs: 5 });
+    const rate = (given: object) => imageLearningRateOf(condensationOptions.parse(given));
+    expect([rate({}), rate({ network: 'mlp' }), rate({ imageLearningRate: 1 })]).toEqual([0.1, 0.01, 1]);
     expect(at({ imagesPerClass: 7, innerSteps: 10, networkEpochs: 3 }).networkEpochs).toBe(3);
   });
 

@@ -49,7 +49,11 @@ export const condensationOptions = z.strictObject({
     .describe('of two gradients: 1 − cosine of each output, or of the whole; squared error'),
   init: z.enum(['real', 'noise']).default('real').describe('begin with random real images, or with noise'),
   realBatch: z.int().positive().default(256).describe('real images of each class in a step, at most'),
-  imageLearningRate: z.number().positive().default(0.1).describe('of the images'),
+  imageLearningRate: z
+    .number()
+    .nonnegative()
+    .default(0)
+    .describe('of the images; 0: 0.1, with an mlp 0.01, as the code of DC'),
   imageMomentum: z.number().min(0).max(1).default(0.5).describe('of the images, kept over the whole run'),
   networkLearningRate: z.number().positive().default(0.01).describe('of the networks between steps'),
   seed: z.int().nonnegative().default(1).describe('of all draws'),
@@ -94,6 +98,10 @@ export function loopsOf(o: CondensationOptions): { innerSteps: number; networkEp
   }
   return { innerSteps, networkEpochs };
 }
+
+/** The learning rate of the images. At 0.1 an MLP's images grow without end under DC. */
+export const imageLearningRateOf = ({ imageLearningRate, network }: CondensationOptions): number =>
+  imageLearningRate || (network === 'mlp' ? 0.01 : 0.1);
 
 /** Sets of digits, which a mirror makes into something else. */
 const digitSets = ['digits', 'mnist', 'SVHN'];

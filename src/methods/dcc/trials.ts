@@ -41,6 +41,7 @@ export interface Trial {
   readonly innerSteps: number;
   readonly networkEpochs: number;
   readonly warmUp: readonly [outer: number, inner: number];
+  readonly imageLearningRate: number;
   readonly dsa: boolean;
 }
 
@@ -53,6 +54,7 @@ export const short: Omit<Trial, 'method'> = {
   innerSteps: 5,
   networkEpochs: 5,
   warmUp: [0, 0],
+  imageLearningRate: 0.1,
   dsa: false,
 };
 
@@ -125,6 +127,7 @@ export async function imagesOfTrial(
         warmUpOuter: warmUp[0],
         warmUpInner: warmUp[1],
         realBatch: 64,
+        imageLearningRate: trial.imageLearningRate,
         seed,
       }),
       dsa: dsa ? ops : undefined,
