@@ -17,7 +17,7 @@ export const changesOf = ({ places, shares, colors }: Tree): DsaChanges<Tensor> 
 });
 
 /** The changes of each class in one table. */
-export function joined(changes: readonly DsaChanges<HostTensor>[]): Values {
+export function joinedChanges(changes: readonly DsaChanges<HostTensor>[]): Values {
   const of = (name: keyof DsaChanges<HostTensor>): HostTensor => {
     const parts = changes.map((c) => c[name]);
     const [first] = parts as [HostTensor];

@@ -3,7 +3,7 @@ import { f32, type HostTensor, i64, input, memoryWeights, zeros } from '../../gr
 import { mapTree, sgd, type Tree, zerosInit } from '../../nn/index.ts';
 import { type CompileOptions, compile, type Program } from '../../runtime/index.ts';
 import { batchOf, type TrainState, TrainStep, type Values } from '../../train/index.ts';
-import { changesOf, changeTypes, eachOf, joined } from './changes.ts';
+import { changesOf, changeTypes, eachOf, joinedChanges } from './changes.ts';
 import { type Distance, gradientDistance, isCompared } from './distance.ts';
 import { labelsByClass } from './images.ts';
 import { type Network, netFeeds } from './network.ts';
@@ -210,7 +210,7 @@ export class Matching {
       values,
       mean,
       labels,
-      changes[0] ? joined(changes as DsaChanges<HostTensor>[]) : {},
+      changes[0] ? joinedChanges(changes as DsaChanges<HostTensor>[]) : {},
     );
   }
 
