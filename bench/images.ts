@@ -1,6 +1,7 @@
-import { constant, grad, i64, sqrt, type Tensor } from '../src/graph/index.ts';
+import { constant, grad, i64, type Tensor } from '../src/graph/index.ts';
+import { gradientDistance } from '../src/methods/dcc/distance.ts';
 import { imageClassifier } from '../src/models/classifiers/index.ts';
-import { batchNormInTraining, crossEntropy, normalInit, sgd } from '../src/nn/index.ts';
+import { batchNormInTraining, crossEntropy, normalInit, sgd, type Tree } from '../src/nn/index.ts';
 import { type Benchmark, freshWeights, training } from './benchmark.ts';
 import { integers, noise } from './data.ts';
 
@@ -41,17 +42,6 @@ const resNetStep = training({
 
 const [classes, real, synthetic] = [10, 16, 10];
 
-/** Σ over outputs of 1 − cosine between their weights' gradients, as in the reference code of DC. */
-function distance(ours: readonly Tensor[], theirs: readonly Tensor[]): Tensor {
-  const parts = ours.flatMap((g, i) => {
-    if (g.rank === 1) return [];
-    const [a, b] = [g, theirs[i]!].map((t) => t.reshape([t.dim(0), -1])) as [Tensor, Tensor];
-    const norms = sqrt(a.square().sum(-1)).mul(sqrt(b.square().sum(-1)));
-    return [a.mul(b).sum(-1).div(norms.add(1e-6)).neg().add(1).sum()];
-  });
-  return parts.reduce((x, y) => x.add(y));
-}
-
 const matching = training({
   name: 'convnet-second-order',
   about: `dataset condensation by gradient matching: for ${classes} classes the distance between ConvNet-3's gradients on ${real} real and on ${synthetic} synthetic images, its gradient with respect to the latter, SGD with momentum`,
@@ -68,16 +58,17 @@ const matching = training({
     const given = s.intercept({ weight: { 'net.**': (_w, { name }) => fed[name]! } }).at('net');
     const names = Object.keys(fed).filter((name) => name.startsWith('net.'));
     const images = s.param('synthetic', [classes, synthetic, 3, 32, 32], normalInit(1));
-    const gradients = (all: Tensor, c: number) => {
+    const gradients = (all: Tensor, c: number): Tree => {
       const x = all.slice(0, c, c + 1).reshape(all.shape.slice(1));
       const labels = constant(i64(Array<number>(x.dim(0)).fill(c)));
-      return grad(
+      const found = grad(
         crossEntropy(convNet(given, x).logits, labels),
         names.map((name) => fed[name]!),
       );
+      return Object.fromEntries(names.map((name, i) => [name, found[i]!]));
     };
     const losses = Array.from({ length: classes }, (_, c) =>
-      distance(gradients(images, c), gradients(fed.real!, c)),
+      gradientDistance('rows', gradients(images, c), gradients(fed.real!, c)),
     );
     return { loss: losses.reduce((a, b) => a.add(b)) };
   },

@@ -1,6 +1,7 @@
 import type { Benchmark } from './benchmark.ts';
 import { clipBenchmarks } from './clip.ts';
 import { imageBenchmarks } from './images.ts';
+import { dccStep } from './methods/dcc.ts';
 import { gramBenchmarks } from './methods/gram.ts';
 import { mocoopStep } from './methods/mocoop.ts';
 import { ramtStep } from './methods/r-amt.ts';
@@ -15,4 +16,5 @@ export const benchmarks: readonly Benchmark[] = [
   mocoopStep,
   restoreStep,
   ramtStep,
+  dccStep,
 ];

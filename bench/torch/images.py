@@ -96,7 +96,38 @@ def matching(model, weights, batch):
     return step, training(loss_of, {"synthetic": synthetic}, optimizer)[1]
 
 
+def dcc(model, weights, batch):
+    """DCC's step: the mean of the classes' gradients on real images, and that on all synthetic ones."""
+    synthetic = nn.Parameter(weights["synthetic"].clone())
+    parameters = list(model.parameters())
+    classes, count = batch["real"].shape[:2]
+    labels = torch.arange(classes).repeat_interleave(len(synthetic) // classes)
+
+    def loss_of():
+        wanted = [torch.zeros_like(p) for p in parameters]
+        for c in range(classes):
+            loss = F.cross_entropy(model(batch["real"][c]), torch.full((count,), c))
+            for total, g in zip(wanted, torch.autograd.grad(loss, parameters)):
+                total += g / classes
+        own = F.cross_entropy(model(synthetic), labels)
+        return distance(torch.autograd.grad(own, parameters, create_graph=True), wanted)
+
+    def step():
+        optimizer.zero_grad()
+        loss = loss_of()
+        (synthetic.grad,) = torch.autograd.grad(loss, [synthetic])
+        optimizer.step()
+        return loss.item()
+
+    optimizer = torch.optim.SGD([synthetic], lr=0.1, momentum=0.5)
+    return step, training(loss_of, {"synthetic": synthetic}, optimizer)[1]
+
+
 def build(weights, batch, wrap, model):
+    if model == "dcc":
+        net = ConvNet()
+        net.load_state_dict({k: v for k, v in weights.items() if k != "synthetic"})
+        return dcc(wrap(net), weights, batch)
     if model == "matching":
         net = ConvNet()
         net.load_state_dict({k[4:]: v for k, v in batch.items() if k.startswith("net.")})

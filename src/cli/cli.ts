@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { InterruptedError, version } from '../methods/index.ts';
 import { compareCommand } from './compare.ts';
 import { dataCommand } from './data.ts';
+import { distillCommand } from './distill.ts';
 import { evalCommand } from './eval.ts';
 import { exportCommand } from './export.ts';
 import { causeOf, type Io, UsageError } from './io.ts';
@@ -30,6 +31,7 @@ async function programOf(argv: readonly string[], io: Io): Promise<Command> {
     metaTrainCommand(io),
     selectCommand(io),
     trainCommand(io),
+    distillCommand(io),
     pretrainCommand(io),
     methodsCommand(io),
     modelsCommand(io),

@@ -3,14 +3,7 @@
  * graph, drawn outside it. Where an image is moved, turned or cut, each of its new pixels is a mix of at most four old
  * ones: a table that is fed. So a step is one program whatever is drawn, and gradients of every order pass.
  */
-import {
-  gather,
-  gatherElements,
-  type HostTensor,
-  i64,
-  type Tensor,
-  type TensorType,
-} from '../graph/index.ts';
+import { gather, gatherElements, type HostTensor, type Tensor, type TensorType } from '../graph/index.ts';
 import type { Random } from '../runtime/random.ts';
 
 export const dsaOps = ['color', 'crop', 'cutout', 'flip', 'scale', 'rotate'] as const;
@@ -101,7 +94,7 @@ export const noDsa = (size: Size): DsaChanges<HostTensor> => changesOf([{}], siz
 
 function changesOf(changes: readonly Change[], [height, width]: Size): DsaChanges<HostTensor> {
   const area = height * width;
-  const places = new Float64Array(changes.length * 4 * area);
+  const places = new BigInt64Array(changes.length * 4 * area);
   const shares = new Float32Array(places.length);
   changes.forEach(({ source = (y, x) => [y, x] as const }, n) => {
     for (let pixel = 0; pixel < area; pixel++) {
@@ -113,14 +106,14 @@ function changesOf(changes: readonly Change[], [height, width]: Size): DsaChange
         const [row, column] = [top + (corner >> 1), left + (corner & 1)];
         if (row < 0 || row >= height || column < 0 || column >= width) continue;
         const at = (n * 4 + corner) * area + pixel;
-        places[at] = row * width + column;
+        places[at] = BigInt(row * width + column);
         shares[at] = (1 - Math.abs(y - row)) * (1 - Math.abs(x - column));
       }
     }
   });
   const shape = [changes.length, 4, area];
   return {
-    places: i64(places, shape),
+    places: { dtype: 'int64', shape, data: places },
     shares: { dtype: 'float32', shape, data: shares },
     colors: {
       dtype: 'float32',

@@ -1,4 +1,9 @@
-/** The published methods by name, and what runs them: tuning, evaluation, prediction, export. */
+/** The published methods by name, and what runs them: tuning, evaluation, prediction, export; condensing data. */
+export { type Condensation, condense } from './dcc/condense.ts';
+export { Judge } from './dcc/evaluate.ts';
+export { imagesOf, type LabelledImages, normalised } from './dcc/images.ts';
+export { condensationOptions } from './dcc/options.ts';
+export { readSynthetic, type SyntheticSet, syntheticImages } from './dcc/synthetic.ts';
 export { findMethod, methods } from './list.ts';
 export { defineMethod, type Method, type MethodKind } from './method.ts';
 export { foldMasks } from './r-amt/masks.ts';
