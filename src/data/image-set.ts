@@ -1,6 +1,6 @@
 /** Decoded images of one size in memory, and the tensors made of them: what networks are trained on from scratch. */
 import { type HostTensor, zeros } from '../graph/index.ts';
-import type { Dataset, Pixels } from './dataset.ts';
+import { type Dataset, isGrey, type Pixels } from './dataset.ts';
 import { mapParallel } from './parallel.ts';
 import { resize } from './resize.ts';
 
@@ -45,12 +45,6 @@ export async function loadImages(
   };
 }
 
-function isGrey({ data }: Pixels): boolean {
-  for (let i = 0; i < data.length; i += 3)
-    if (data[i] !== data[i + 1] || data[i] !== data[i + 2]) return false;
-  return true;
-}
-
 /** Mean and deviation of each channel, in units of 255. */
 export interface Normalisation {
   readonly mean: readonly number[];
@@ -77,7 +71,7 @@ export function normalisationOf({ images, shape: [channels, height, width] }: Im
 
 /** The images of these indices as float32 [B, C, H, W], normalised; `change` augments the image at a position. */
 export function imageTensor(
-  { images, shape }: ImageSet,
+  { images, shape }: Pick<ImageSet, 'images' | 'shape'>,
   { mean, std }: Normalisation,
   indices: ArrayLike<number>,
   change: (image: Pixels, position: number) => Pixels = (image) => image,

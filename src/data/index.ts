@@ -19,6 +19,13 @@ export {
 } from './augment.ts';
 export { type BuiltIn, type BuiltInName, builtIn, builtInData, builtInSuite, isBuiltIn } from './built-in.ts';
 export {
+  type CorruptionName,
+  corrupt,
+  corruptionNames,
+  findCorruptions,
+  type Severity,
+} from './corruptions.ts';
+export {
   byClass,
   type Dataset,
   type Example,
