@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { InterruptedError, version } from '../methods/index.ts';
+import { adaptCommand } from './adapt.ts';
 import { compareCommand } from './compare.ts';
 import { dataCommand } from './data.ts';
 import { evalCommand } from './eval.ts';
@@ -30,6 +31,7 @@ async function programOf(argv: readonly string[], io: Io): Promise<Command> {
     metaTrainCommand(io),
     selectCommand(io),
     trainCommand(io),
+    adaptCommand(io),
     pretrainCommand(io),
     methodsCommand(io),
     modelsCommand(io),

@@ -129,9 +129,9 @@ export type CorruptionName = keyof typeof table;
 /** In the standard order: noise, blur, weather, digital. */
 export const corruptionNames = Object.keys(table) as CorruptionName[];
 
-/** The corruptions of these names, or all of them; otherwise an error that suggests a name. */
-export function findCorruptions(names: readonly string[] | 'all'): CorruptionName[] {
-  if (names === 'all') return corruptionNames;
+/** The corruptions of these names, or all of them for `['all']`; otherwise an error that suggests a name. */
+export function findCorruptions(names: readonly string[]): CorruptionName[] {
+  if (String(names) === 'all') return corruptionNames;
   for (const name of names) {
     if (!Object.hasOwn(table, name))
       throw new Error(

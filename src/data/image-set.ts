@@ -21,7 +21,7 @@ export interface ImageSet {
  */
 export async function loadImages(
   data: Dataset,
-  options: { readonly size?: number; readonly like?: ImageSet } = {},
+  options: { readonly size?: number; readonly like?: Pick<ImageSet, 'shape'> } = {},
 ): Promise<ImageSet> {
   const { like } = options;
   const decoded = await mapParallel(data.examples, (e) => e.image());
@@ -29,8 +29,9 @@ export async function loadImages(
   if (!first) throw new Error(`${data.name} has no images`);
   const { height, width } = options.size ? { height: options.size, width: options.size } : first;
   const images = decoded.map((image, i) => {
+    if (like) return fitImage(image, like.shape);
     if (image.height === height && image.width === width) return image;
-    if (options.size || like) return resize(image, width, height, 'bilinear');
+    if (options.size) return resize(image, width, height, 'bilinear');
     throw new Error(
       `${data.name}: ${data.examples[i]!.id} is ${image.width}×${image.height}, not ${width}×${height} as the first: give a size`,
     );
@@ -43,6 +44,19 @@ export async function loadImages(
     images,
     shape: [like?.shape[0] ?? (images.every(isGrey) ? 1 : 3), height, width],
   };
+}
+
+/** An image in the size of [C, H, W], and without colours where C is 1 (weighed as Pillow does). */
+export function fitImage(image: Pixels, [channels, height, width]: ImageSet['shape']): Pixels {
+  const sized =
+    image.height === height && image.width === width ? image : resize(image, width, height, 'bilinear');
+  if (channels === 3 || isGrey(sized)) return sized;
+  const data = new Uint8Array(sized.data.length);
+  for (let i = 0; i < data.length; i += 3) {
+    const [r, g, b] = [sized.data[i]!, sized.data[i + 1]!, sized.data[i + 2]!];
+    data.fill(Math.round(0.299 * r + 0.587 * g + 0.114 * b), i, i + 3);
+  }
+  return { data, width, height };
 }
 
 /** Mean and deviation of each channel, in units of 255. */

@@ -34,6 +34,7 @@ export {
   subsetClasses,
 } from './dataset.ts';
 export { type DecodeOptions, decodeImage, type ImageFormat, sniffImage } from './decode.ts';
+export { type DomainFolder, domainFolders, type StreamFile } from './domains.ts';
 export {
   applyDsa,
   type DsaChanges,
@@ -57,6 +58,7 @@ export {
   icons,
 } from './icons.ts';
 export {
+  fitImage,
   type ImageSet,
   imageTensor,
   loadImages,
