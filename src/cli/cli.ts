@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { InterruptedError, version } from '../methods/index.ts';
+import { adaptCommand } from './adapt.ts';
 import { compareCommand } from './compare.ts';
 import { dataCommand } from './data.ts';
 import { distillCommand } from './distill.ts';
@@ -32,6 +33,7 @@ async function programOf(argv: readonly string[], io: Io): Promise<Command> {
     selectCommand(io),
     trainCommand(io),
     distillCommand(io),
+    adaptCommand(io),
     pretrainCommand(io),
     methodsCommand(io),
     modelsCommand(io),

@@ -7,6 +7,13 @@ export interface Pixels {
   readonly height: number;
 }
 
+/** Whether all pixels have three equal values. */
+export function isGrey({ data }: Pixels): boolean {
+  for (let i = 0; i < data.length; i += 3)
+    if (data[i] !== data[i + 1] || data[i] !== data[i + 2]) return false;
+  return true;
+}
+
 export interface Example {
   /** Names the image in reports and orders it for sampling; the same on every machine. Unique in its data set. */
   readonly id: string;

@@ -63,6 +63,9 @@ export interface LabelledFile {
 /** Orders by code units: the same on every machine, whatever its language. */
 export const byCode = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
+/** The name of a class as prompts have it, of one as a source spells it. */
+export const className = (source: string): string => source.replace(/[_\s]+/g, ' ').trim();
+
 /** "a, b and 3 more". */
 export function listed(names: readonly string[], max = 5, separator = ', '): string {
   const rest = names.length - max;
@@ -140,7 +143,7 @@ export async function assemble(
       `${name} has ${sources.length ? `only the class "${sources[0]}"` : 'no classes'}; classification needs at least two`,
     );
   }
-  const classes = sources.map((s) => s.replace(/[_\s]+/g, ' ').trim());
+  const classes = sources.map(className);
   const twin = classes.findIndex((c, i) => classes.indexOf(c) !== i);
   if (twin >= 0) {
     const first = sources[classes.indexOf(classes[twin]!)];

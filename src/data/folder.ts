@@ -17,7 +17,7 @@ import {
 const looksLikeImage = /\.(?:png|jpe?g|webp|gif|svg|tiff?|avif|bmp|heic)$/i;
 const hidden = /^(?:\.|__MACOSX$|Thumbs\.db$|desktop\.ini$)/i;
 
-async function entries(folder: string): Promise<{ folders: string[]; files: string[] }> {
+export async function entries(folder: string): Promise<{ folders: string[]; files: string[] }> {
   const isFolder = async (e: Dirent) =>
     e.isDirectory() ||
     (e.isSymbolicLink() && (await stat(join(folder, e.name)).catch(() => undefined))?.isDirectory() === true);
@@ -30,7 +30,7 @@ async function entries(folder: string): Promise<{ folders: string[]; files: stri
 }
 
 /** Every file below `folder`, as paths from it with `/`. */
-async function walk(folder: string, prefix = '', depth = 0): Promise<string[]> {
+export async function walk(folder: string, prefix = '', depth = 0): Promise<string[]> {
   const { folders, files } = await entries(folder);
   if (depth > 32) throw new Error(`folders are nested too deeply (a link to itself?): ${folder}`);
   const below = folders.map((f) => walk(join(folder, f), `${prefix}${f}/`, depth + 1));

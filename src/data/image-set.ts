@@ -1,6 +1,6 @@
 /** Decoded images of one size in memory, and the tensors made of them: what networks are trained on from scratch. */
 import { type HostTensor, zeros } from '../graph/index.ts';
-import type { Dataset, Pixels } from './dataset.ts';
+import { type Dataset, isGrey, type Pixels } from './dataset.ts';
 import { mapParallel } from './parallel.ts';
 import { resize } from './resize.ts';
 
@@ -21,7 +21,7 @@ export interface ImageSet {
  */
 export async function loadImages(
   data: Dataset,
-  options: { readonly size?: number; readonly like?: ImageSet } = {},
+  options: { readonly size?: number; readonly like?: Pick<ImageSet, 'shape'> } = {},
 ): Promise<ImageSet> {
   const { like } = options;
   const decoded = await mapParallel(data.examples, (e) => e.image());
@@ -29,8 +29,9 @@ export async function loadImages(
   if (!first) throw new Error(`${data.name} has no images`);
   const { height, width } = options.size ? { height: options.size, width: options.size } : first;
   const images = decoded.map((image, i) => {
+    if (like) return fitImage(image, like.shape);
     if (image.height === height && image.width === width) return image;
-    if (options.size || like) return resize(image, width, height, 'bilinear');
+    if (options.size) return resize(image, width, height, 'bilinear');
     throw new Error(
       `${data.name}: ${data.examples[i]!.id} is ${image.width}×${image.height}, not ${width}×${height} as the first: give a size`,
     );
@@ -45,10 +46,17 @@ export async function loadImages(
   };
 }
 
-function isGrey({ data }: Pixels): boolean {
-  for (let i = 0; i < data.length; i += 3)
-    if (data[i] !== data[i + 1] || data[i] !== data[i + 2]) return false;
-  return true;
+/** An image in the size of [C, H, W], and without colours where C is 1 (weighed as Pillow does). */
+export function fitImage(image: Pixels, [channels, height, width]: ImageSet['shape']): Pixels {
+  const sized =
+    image.height === height && image.width === width ? image : resize(image, width, height, 'bilinear');
+  if (channels === 3 || isGrey(sized)) return sized;
+  const data = new Uint8Array(sized.data.length);
+  for (let i = 0; i < data.length; i += 3) {
+    const [r, g, b] = [sized.data[i]!, sized.data[i + 1]!, sized.data[i + 2]!];
+    data.fill(Math.round(0.299 * r + 0.587 * g + 0.114 * b), i, i + 3);
+  }
+  return { data, width, height };
 }
 
 /** Mean and deviation of each channel, in units of 255. */
@@ -77,7 +85,7 @@ export function normalisationOf({ images, shape: [channels, height, width] }: Im
 
 /** The images of these indices as float32 [B, C, H, W], normalised; `change` augments the image at a position. */
 export function imageTensor(
-  { images, shape }: ImageSet,
+  { images, shape }: Pick<ImageSet, 'images' | 'shape'>,
   { mean, std }: Normalisation,
   indices: ArrayLike<number>,
   change: (image: Pixels, position: number) => Pixels = (image) => image,

@@ -19,6 +19,13 @@ export {
 } from './augment.ts';
 export { type BuiltIn, type BuiltInName, builtIn, builtInData, builtInSuite, isBuiltIn } from './built-in.ts';
 export {
+  type CorruptionName,
+  corrupt,
+  corruptionNames,
+  findCorruptions,
+  type Severity,
+} from './corruptions.ts';
+export {
   byClass,
   type Dataset,
   type Example,
@@ -27,6 +34,7 @@ export {
   subsetClasses,
 } from './dataset.ts';
 export { type DecodeOptions, decodeImage, type ImageFormat, sniffImage } from './decode.ts';
+export { type DomainFolder, domainFolders, type StreamFile } from './domains.ts';
 export {
   applyDsa,
   type DsaChanges,
@@ -50,6 +58,7 @@ export {
   icons,
 } from './icons.ts';
 export {
+  fitImage,
   type ImageSet,
   imageTensor,
   loadImages,

@@ -8,6 +8,7 @@ export const reproductions: Readonly<Record<string, () => Promise<Reproduction>>
   mocoop: async () => (await import('./mocoop/reproduce.ts')).mocoopClaims,
   restore: async () => (await import('./restore/reproduce.ts')).restoreClaims,
   'r-amt': async () => (await import('./r-amt/reproduce.ts')).ramtClaims,
+  'open-set-tta': async () => (await import('./open-set-tta/reproduce.ts')).openSetClaims,
   dcc: async () => (await import('./dcc/reproduce.ts')).dccClaims,
   rs2: async () => (await import('./rs2/reproduce.ts')).rs2Claims,
 };

@@ -72,15 +72,20 @@ class ConvNet(nn.Module):
 
 
 class LeNet(nn.Module):
-    def __init__(self, channels, classes):
+    def __init__(self, channels, classes, norm=False):
         super().__init__()
         pad = 2 if channels == 1 else 0
-        convs = [nn.Conv2d(channels, 6, 5, padding=pad), nn.ReLU(), nn.MaxPool2d(2, 2)]
-        self.features = nn.Sequential(*convs, nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2, 2))
+        bn = lambda width: [nn.BatchNorm2d(width)] if norm else []
+        layers = [nn.Conv2d(channels, 6, 5, padding=pad), *bn(6), nn.ReLU(), nn.MaxPool2d(2, 2)]
+        self.features = nn.Sequential(*layers, nn.Conv2d(6, 16, 5), *bn(16), nn.ReLU(), nn.MaxPool2d(2, 2))
         self.fc_1, self.fc_2, self.fc_3 = nn.Linear(400, 120), nn.Linear(120, 84), nn.Linear(84, classes)
+        if norm:
+            self.bn_1, self.bn_2 = nn.BatchNorm1d(120), nn.BatchNorm1d(84)
 
     def forward(self, x):
-        h = F.relu(self.fc_2(F.relu(self.fc_1(self.features(x).flatten(1)))))
+        h = self.features(x).flatten(1)
+        for i in (1, 2):
+            h = F.relu(getattr(self, f"bn_{i}", lambda y: y)(getattr(self, f"fc_{i}")(h)))
         return h, self.fc_3(h)
 
 
@@ -218,6 +223,7 @@ if __name__ == "__main__":
             "convnet-bare": variant(ConvNet(3, 8, 3, 4, 1, "none", "relu", "avgpooling"), [3, 3, 8, 8]),
             "lenet-grey": variant(LeNet(1, 3), [3, 1, 28, 28]),
             "lenet": variant(LeNet(3, 3), [3, 3, 32, 32]),
+            "lenet-batchnorm": variant(LeNet(1, 3, True), [3, 1, 28, 28]),
             "mlp": variant(Mlp(16, [12, 10], 3, False), [4, 1, 4, 4]),
             "mlp-batchnorm": variant(Mlp(16, [12, 10], 3, True), [4, 1, 4, 4]),
             "resnet-basic": variant(ResNet(basic, [1, 2, 1], 3, 4, True), [3, 3, 12, 12]),

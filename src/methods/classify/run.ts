@@ -1,6 +1,12 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { loadImages, normalisationOf, openData } from '../../data/index.ts';
+import {
+  type ImageSet,
+  loadImages,
+  type Normalisation,
+  normalisationOf,
+  openData,
+} from '../../data/index.ts';
 import { writeAtomic, writeSafetensors } from '../../hub/index.ts';
 import { subsetSampler, type TrainEvent } from '../../train/index.ts';
 import { Classifier, classifierOptions } from './classifier.ts';
@@ -40,6 +46,9 @@ export interface TrainingResult {
   /** Of a round. */
   readonly imagesPerRound: number;
   readonly classes: readonly string[];
+  /** [C, H, W] of an image, and how its values are normalised. */
+  readonly shape: ImageSet['shape'];
+  readonly normalisation: Normalisation;
   readonly steps: number;
   /** The share of test images that is right; of the training images where the data has no test images. */
   readonly accuracy: number;
@@ -115,6 +124,8 @@ export async function* trainClassifier(
       images: count,
       imagesPerRound: sampler.size,
       classes: images.classes,
+      shape: images.shape,
+      normalisation: classifier.normalisation,
       steps: step,
       accuracy,
       measuredOn,

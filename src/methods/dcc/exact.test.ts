@@ -391,7 +391,7 @@ describe('6. finite differences of L by single pixels', () => {
       (s, x, norm) => convNet(s, x, { classes: 3, width: 4, depth: 2, norm: 'batchnorm' }, norm),
       [1, 8, 8],
     ],
-    ['LeNet with max pooling', (s, x) => leNet(s, x, 3), [1, 28, 28]],
+    ['LeNet with max pooling', (s, x) => leNet(s, x, { classes: 3 }), [1, 28, 28]],
   ] as [string, ImageClassifier, [number, number, number]][])('%s, float32', async (_, build, size) => {
     const network = new Network(build, size, { learningRate: 1 });
     await check(network, await network.fresh(4), 'float32', [3e-3, 3e-2]);

@@ -62,8 +62,9 @@ const networks: Record<string, ImageClassifier> = {
   'convnet-groupnorm': (s, x) =>
     convNet(s, x, { classes: 3, width: 8, depth: 2, norm: 'groupnorm', activation: 'swish' }),
   'convnet-bare': (s, x) => convNet(s, x, { classes: 3, width: 4, depth: 1, norm: 'none' }),
-  'lenet-grey': (s, x) => leNet(s, x, 3),
-  lenet: (s, x) => leNet(s, x, 3),
+  'lenet-grey': (s, x) => leNet(s, x, { classes: 3 }),
+  lenet: (s, x) => leNet(s, x, { classes: 3 }),
+  'lenet-batchnorm': (s, x, norm) => leNet(s, x, { classes: 3, batchNorm: true }, norm),
   mlp: (s, x) => mlp(s, x, { classes: 3, widths: [12, 10] }),
   'mlp-batchnorm': (s, x, norm) => mlp(s, x, { classes: 3, widths: [12, 10], batchNorm: true }, norm),
   'resnet-basic': (s, x, norm) =>

@@ -14,11 +14,14 @@ export * from './mlp.ts';
 export { type ResNetConfig, resNet, resNetConfig } from './resnet.ts';
 export * from './wide-resnet.ts';
 
-/** The networks that have a name; `-cifar` are those for small images. */
+/** The networks that have a name; `-cifar` are those for small images, `-bn` those with batch norm. */
 export const imageClassifiers: Readonly<Record<string, (classes: number) => ImageClassifier>> = {
   'convnet-3': (classes) => (s, x, norm) => convNet(s, x, { classes }, norm),
-  lenet: (classes) => (s, x) => leNet(s, x, classes),
+  'convnet-3-bn': (classes) => (s, x, norm) => convNet(s, x, { classes, norm: 'batchnorm' }, norm),
+  lenet: (classes) => (s, x) => leNet(s, x, { classes }),
+  'lenet-bn': (classes) => (s, x, norm) => leNet(s, x, { classes, batchNorm: true }, norm),
   mlp: (classes) => (s, x) => mlp(s, x, { classes }),
+  'mlp-bn': (classes) => (s, x, norm) => mlp(s, x, { classes, batchNorm: true }, norm),
   'resnet-20': (classes) => (s, x, norm) => resNet(s, x, resNetConfig('resnet-20', classes), norm),
   'resnet-18-cifar': (classes) => (s, x, norm) =>
     resNet(s, x, resNetConfig('resnet-18', classes, 'cifar'), norm),

@@ -1,0 +1,174 @@
+import type { Chart, Finding, Lab, Reproduction } from '../reproduction.ts';
+import { meanReport, type Report } from './metrics.ts';
+import type { AdaptationOptions } from './options.ts';
+import { convolutional, sketch, type Task, type Trial, type TrialSettings, Trials } from './trials.ts';
+
+/** What stands beside each other: the columns of the card's table. */
+const variants = {
+  BN: { method: 'bn' },
+  TENT: { method: 'tent' },
+  'TENT + filter': { method: 'tent', filter: true, diversity: 0 },
+  'TENT + diversity': { method: 'tent', diversity: 0.5 },
+  'TENT + filter + diversity': { method: 'tent', filter: true, diversity: 0.5 },
+} satisfies Record<string, Partial<AdaptationOptions>>;
+type Variant = keyof typeof variants;
+const names = Object.keys(variants) as Variant[];
+
+interface Setting {
+  readonly task: Task;
+  readonly stream: TrialSettings['stream'];
+  readonly learningRate: number;
+  readonly rounds: number;
+}
+const long: Setting = { task: sketch, stream: 'open', learningRate: 5e-3, rounds: 60 };
+
+const seedsOf = ({ quick }: Lab) => (quick ? [1] : [1, 2, 3]);
+const shortened = ({ quick }: Lab, setting: Setting): Setting =>
+  quick ? { ...setting, rounds: Math.min(4, setting.rounds) } : setting;
+
+/** The same trials serve several claims. */
+const workshops = new WeakMap<Lab, Trials>();
+
+async function trialsOf(lab: Lab, wanted: Setting, more: Partial<AdaptationOptions>): Promise<Trial[]> {
+  const { learningRate, ...setting } = shortened(lab, wanted);
+  const workshop = workshops.get(lab) ?? new Trials(lab);
+  workshops.set(lab, workshop);
+  const found: Trial[] = [];
+  for (const seed of seedsOf(lab))
+    found.push(await workshop.run({ ...setting, seed, options: { learningRate, ...more } }));
+  return found;
+}
+
+const meanOf = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+const deviationOf = (values: readonly number[]) => {
+  const mean = meanOf(values);
+  return Math.sqrt(
+    meanOf(values.map((v) => (v - mean) ** 2)) * (values.length / Math.max(1, values.length - 1)),
+  );
+};
+
+/** Errors on known classes in the last round, mean and deviation over seeds, and of the source model. */
+async function lastErrors(lab: Lab, setting: Setting, wanted: readonly Variant[] = names) {
+  const errors = {} as Record<Variant, number>;
+  const measured: Record<string, number> = {};
+  const series: Chart['series'][number][] = [];
+  for (const name of wanted) {
+    const trials = await trialsOf(lab, setting, variants[name]);
+    const last = trials.map((rounds) => rounds.at(-1)!.error!);
+    errors[name] = meanOf(last);
+    measured[name] = errors[name];
+    measured[`${name}, deviation`] = deviationOf(last);
+    measured[`${name}, round 1`] = meanOf(trials.map((rounds) => rounds[0]!.error!));
+    measured.source = meanOf(trials.map((rounds) => rounds.at(-1)!.frozenError!));
+    const points = trials[0]!.map((_, round) => ({
+      x: round + 1,
+      y: 100 * meanOf(trials.map((rounds) => rounds[round]!.error!)),
+    }));
+    series.push({ name, points });
+  }
+  const { stream, learningRate, task } = setting;
+  const title = `${task.name}, ${stream} stream, learning rate ${learningRate}`;
+  const chart: Chart = { title, xLabel: 'round', yLabel: 'error on known classes (%)', series };
+  return { errors, measured, chart };
+}
+
+/** What the filter kept from the second round on: in the first nothing has moved yet and all is kept. */
+async function filtering(lab: Lab, setting: Setting, sourceNorm: AdaptationOptions['sourceNorm']) {
+  const more = { ...variants['TENT + filter'], sourceNorm };
+  const trials = await trialsOf(lab, setting, more);
+  const reports: Report[] = trials.flatMap((rounds) => rounds.slice(1));
+  return meanReport(reports).filter!;
+}
+
+const streams = ['open', 'closed'] as const;
+
+/** The card's directional claims, and what it asks to report beside them. */
+export const openSetClaims: Reproduction = {
+  slug: 'open-set-tta',
+  paper: 'Lee et al., ICCV 2023, arXiv 2308.06879',
+  claims: [
+    {
+      id: 'a',
+      statement:
+        'On a long open stream TENT ends worse than it began and than BN; the filter removes at least half of that excess over BN',
+      async measure(lab): Promise<Finding> {
+        const { errors, measured, chart } = await lastErrors(lab, long);
+        const excess = errors.TENT - errors.BN;
+        const holds =
+          excess > 0 &&
+          errors.TENT > measured['TENT, round 1']! &&
+          errors['TENT + filter'] - errors.BN <= excess / 2;
+        return { holds, measured, chart };
+      },
+    },
+    {
+      id: 'b',
+      statement:
+        'From round 2 on, correct predictions of known classes pass the filter more often than all others',
+      async measure(lab): Promise<Finding> {
+        const measured: Record<string, number> = {};
+        let holds = true;
+        for (const stream of streams) {
+          for (const sourceNorm of ['batch', 'running'] as const) {
+            const kept = await filtering(lab, { ...long, stream, rounds: 30 }, sourceNorm);
+            const where = `${stream}, source model by ${sourceNorm} statistics`;
+            measured[`${where}: correct that pass`] = kept.keptCorrect;
+            measured[`${where}: others that pass`] = kept.keptNoisy;
+            holds &&= kept.keptCorrect > kept.keptNoisy;
+          }
+        }
+        return { holds, measured };
+      },
+    },
+    {
+      id: 'c',
+      statement: 'What passes the filter is correct more often than all is',
+      async measure(lab): Promise<Finding> {
+        const measured: Record<string, number> = {};
+        let holds = true;
+        for (const stream of streams) {
+          const { precision, correct } = await filtering(lab, { ...long, stream, rounds: 30 }, 'batch');
+          measured[`${stream}: correct of what passes`] = precision;
+          measured[`${stream}: correct of all`] = correct;
+          holds &&= precision > correct;
+        }
+        return { holds, measured };
+      },
+    },
+    {
+      id: 'd',
+      statement: 'Limit: on a closed stream, where nothing collapses, the filter does not help',
+      async measure(lab): Promise<Finding> {
+        const setting: Setting = { ...long, stream: 'closed', rounds: 30 };
+        const { errors, measured, chart } = await lastErrors(lab, setting);
+        return { holds: errors['TENT + filter'] >= errors.TENT, measured, chart };
+      },
+    },
+    {
+      id: 'e',
+      statement: 'Limit: at a small learning rate the filter without the diversity term is worse than TENT',
+      async measure(lab): Promise<Finding> {
+        const { errors, measured, chart } = await lastErrors(lab, {
+          ...long,
+          learningRate: 1e-3,
+          rounds: 30,
+        });
+        return { holds: errors['TENT + filter'] > errors.TENT, measured, chart };
+      },
+    },
+    {
+      id: 'f',
+      statement:
+        'LeNet on the fifteen corruptions, open stream: with filter and diversity term TENT ends with fewer errors than without',
+      async measure(lab): Promise<Finding> {
+        const setting: Setting = { task: convolutional, stream: 'open', learningRate: 1e-3, rounds: 5 };
+        const { errors, measured, chart } = await lastErrors(
+          lab,
+          lab.quick ? { ...setting, rounds: 1 } : setting,
+          ['BN', 'TENT', 'TENT + filter + diversity'],
+        );
+        return { holds: errors['TENT + filter + diversity'] < errors.TENT, measured, chart };
+      },
+    },
+  ],
+};
