@@ -45,30 +45,45 @@ export async function perturbations(
   const feeds = feedsOf(program, params);
   const count = images.labels.length;
   const out = new Float64Array(count);
+  // An image that is done makes room for the next: most take a few steps, some take all.
+  const original = new Float32Array(batch * width);
+  const now = new Float32Array(batch * width);
+  const place = Int32Array.from({ length: batch }, () => -1);
+  const steps = new Uint8Array(batch);
+  const own = new Array<number>(batch).fill(0);
+  let entered = 0;
+  const enter = (slot: number) => {
+    const i = entered < count ? entered++ : -1;
+    place[slot] = i;
+    steps[slot] = 0;
+    if (i < 0) return;
+    const { data } = imageTensor(images, normalisation, [i]);
+    original.set(data, slot * width);
+    now.set(data, slot * width);
+    own[slot] = argMax(row(predicted, i));
+  };
+  const leave = (slot: number) => {
+    let square = 0;
+    for (let d = slot * width; d < (slot + 1) * width; d++) square += (now[d]! - original[d]!) ** 2;
+    out[place[slot]!] = square;
+    enter(slot);
+  };
   try {
-    for (let from = 0; from < count; from += batch) {
-      const indices = Int32Array.from({ length: batch }, (_, i) => Math.min(from + i, count - 1));
-      const original = imageTensor(images, normalisation, indices);
-      let now = { ...original, data: original.data.slice() };
-      const own = Array.from(indices, (i) => argMax(row(predicted, i)));
-      const moving = new Uint8Array(batch).fill(1);
-      for (let step = 0; step <= most && moving.includes(1); step++) {
-        const found = await program.run({ ...feeds, images: now, own: i64(own, [batch, 1]) });
-        const logits = { data: found.logits.data as Float32Array, width: classes };
-        const next = now.data.slice();
-        for (let i = 0; i < batch; i++) {
-          if (argMax(row(logits, i)) !== own[i]) moving[i] = 0;
-          if (!moving[i] || step === most) continue;
-          next.set((found.next.data as Float32Array).subarray(i * width, (i + 1) * width), i * width);
+    for (let slot = 0; slot < batch; slot++) enter(slot);
+    while (place.some((i) => i >= 0)) {
+      const x = { dtype: 'float32' as const, shape: [batch, ...shape], data: now };
+      const found = await program.run({ ...feeds, images: x, own: i64(own, [batch, 1]) });
+      const logits = { data: found.logits.data as Float32Array, width: classes };
+      const moved = found.next.data as Float32Array;
+      for (let slot = 0; slot < batch; slot++) {
+        if (place[slot]! < 0) continue;
+        if (argMax(row(logits, slot)) !== own[slot] || steps[slot] === most) leave(slot);
+        else {
+          now.set(moved.subarray(slot * width, (slot + 1) * width), slot * width);
+          steps[slot]!++;
         }
-        now = { ...now, data: next };
       }
-      for (let i = 0; i < Math.min(batch, count - from); i++) {
-        let square = 0;
-        for (let d = i * width; d < (i + 1) * width; d++) square += (now.data[d]! - original.data[d]!) ** 2;
-        out[from + i] = square;
-      }
-      onProgress?.(Math.min(from + batch, count), count);
+      onProgress?.(entered, count);
     }
   } finally {
     await program.release();

@@ -1,9 +1,11 @@
 import { afterAll, describe, expect, test } from 'vitest';
+import { type ImageSet, normalisationOf } from '../../data/index.ts';
 import { Random } from '../../runtime/index.ts';
-import { groupsOf } from '../../train/index.ts';
-import type { Outputs } from '../classify/classifier.ts';
+import { fullSampler, groupsOf } from '../../train/index.ts';
+import { Classifier, classifierOptions, type Outputs } from '../classify/classifier.ts';
 import { row } from '../gram/k-means.ts';
-import { patches } from '../testing/patches.ts';
+import { drained, patches } from '../testing/patches.ts';
+import { perturbations } from './deepfool.ts';
 import { nearestRows, symmetricDivergence } from './geometry.ts';
 import { stochasticCandidates } from './greedy.ts';
 import { softmaxRows } from './last-layer.ts';
@@ -185,4 +187,23 @@ test('names and deviations that there are not', async () => {
   await expect(select('herding', { released: ['cal-lowest'] })).rejects.toThrow(
     'herding has no released deviation "cal-lowest"; it knows herding-argmax',
   );
+});
+
+test('DeepFool: what an image needs does not depend on what is perturbed beside it', async () => {
+  const all = patches(230, 2, 0.5);
+  const options = classifierOptions.parse({ network: 'mlp', batch: 16, rounds: 2 });
+  const classifier = new Classifier(options, all.shape, 3, normalisationOf(all));
+  const { params } = await drained(
+    classifier.train({ images: all, sampler: fullSampler(230, 1), seed: 1, rounds: 2 }),
+  );
+  const squaresOf = async (images: ImageSet) => {
+    const { logits } = await classifier.outputs(params, images);
+    return perturbations(classifier, params, images, logits);
+  };
+  const part = range(30).map((i) => 200 + i);
+  const some = { ...all, images: part.map((i) => all.images[i]!), labels: all.labels.slice(200) };
+  const [squares, own] = [await squaresOf(all), await squaresOf(some)];
+  for (const i of range(30)) expect(own[i]! / squares[200 + i]!).toBeCloseTo(1, 4);
+  expect(new Set(squares).size).toBeGreaterThan(200);
+  await classifier.release();
 });
