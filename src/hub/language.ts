@@ -2,8 +2,9 @@ import { basename, join } from 'node:path';
 import { constant, f32, i64, type WeightSource } from '../graph/index.ts';
 import { bert, parseBertConfig, robertaTypes } from '../models/bert/index.ts';
 import { gpt2, parseGpt2Config } from '../models/gpt2/index.ts';
-import type { CausalModel, EncoderModel } from '../models/language/index.ts';
+import type { CausalModel, EncoderModel, Seq2SeqModel } from '../models/language/index.ts';
 import { llama, llamaTypes, parseLlamaConfig } from '../models/llama/index.ts';
+import { parseT5Config, t5, t5Types } from '../models/t5/index.ts';
 import { type Scope, trace } from '../nn/index.ts';
 import { checkWeights, type LoadOptions } from './check.ts';
 import { resolveFolder } from './hub.ts';
@@ -14,7 +15,8 @@ import { loadTokenizer, type Tokenizer } from './tokenizer.ts';
 /** The functions of a language model; `kind` says which. */
 export type LanguageFunctions =
   | { readonly kind: 'causal'; readonly model: CausalModel }
-  | { readonly kind: 'encoder'; readonly model: EncoderModel };
+  | { readonly kind: 'encoder'; readonly model: EncoderModel }
+  | { readonly kind: 'seq2seq'; readonly model: Seq2SeqModel };
 
 /** A language model and its weights, by the names of `transformers`' class with the head. */
 export type LanguageWeights = LanguageFunctions & {
@@ -31,9 +33,11 @@ export type LanguageModel = LanguageWeights & {
 };
 
 interface Family {
-  make(json: JsonObject): LanguageFunctions;
-  /** Where the names of the bare model lie in those of the class with the head. */
-  readonly base: string;
+  make(json: JsonObject, stored: ReadonlySet<string>): LanguageFunctions;
+  /** Where the names of the bare model lie in those of the class with the head; absent where both have the same. */
+  readonly base?: string;
+  /** Names of copies, by what they are copies of: one of them may be stored in its place. */
+  readonly copies?: Readonly<Record<string, readonly string[]>>;
   /** Names that are stored though they are no weights, are copies of others, or belong to heads that nobody reads. */
   readonly ignored: RegExp;
 }
@@ -48,10 +52,18 @@ const bertFamily = (base: string): Family => ({
   base,
   ignored: /(^|\.)(position_ids|decoder\.(weight|bias))$|(^|\.)pooler\.dense\.|^cls\.seq_relationship\./,
 });
+const t5Family: Family = {
+  make: (json, stored) => ({ kind: 'seq2seq', model: t5(parseT5Config(json, stored.has('lm_head.weight'))) }),
+  copies: { 'shared.weight': ['encoder.embed_tokens.weight', 'decoder.embed_tokens.weight'] },
+  // The second was never computed with: old files have it all the same.
+  ignored:
+    /^(en|de)coder\.embed_tokens\.weight$|^decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight$/,
+};
 const families: Record<string, Family> = {
   ...Object.fromEntries(llamaTypes.map((type) => [type, llamaFamily])),
   bert: bertFamily('bert'),
   ...Object.fromEntries(robertaTypes.map((type) => [type, bertFamily('roberta')])),
+  ...Object.fromEntries(t5Types.map((type) => [type, t5Family])),
   gpt2: {
     make: (json) => ({ kind: 'causal', model: gpt2(parseGpt2Config(json)) }),
     base: 'transformer',
@@ -89,10 +101,11 @@ export async function readLanguageModel(
     const known = Object.keys(families).join(', ');
     throw new Error(`${folder}: config.json describes a "${modelType}" model; language models are ${known}`);
   }
-  const functions = family.make(json);
+  const source = await readSafetensors(folder);
+  const functions = family.make(json, new Set(source.names()));
   const { body, heads } = partsOf(functions);
   const wanted = trace('scratch', (s) => [body, ...Object.values(heads)].forEach((read) => void read(s)));
-  const weights = renamed(await readSafetensors(folder), wanted.weights, family.base);
+  const weights = renamed(source, wanted.weights, family);
   const held = new Set(weights.names());
   const there = Object.entries(heads).filter(([, read]) =>
     [...trace('scratch', read).weights].every((name) => held.has(name)),
@@ -112,6 +125,13 @@ function partsOf({ kind, model }: LanguageFunctions): { body: Part; heads: Recor
   if (kind === 'causal') {
     return { body: (s) => model.logits(s, model.decode(s, { tokens }).last), heads: {} };
   }
+  if (kind === 'seq2seq') {
+    const body: Part = (s) => {
+      const memory = model.memory(s, model.encode(s, { tokens }).last);
+      return model.logits(s, model.decode(s, { tokens }, memory).last);
+    };
+    return { body, heads: {} };
+  }
   const last = constant(f32(new Float32Array(model.width), [1, 1, model.width]));
   return {
     body: (s) => model.encode(s, { tokens }),
@@ -127,14 +147,25 @@ function partsOf({ kind, model }: LanguageFunctions): { body: Part; heads: Recor
  * A file by the names that the model reads: checkpoints of the bare model leave out the name of its place, and those
  * made from TensorFlow call the weights of a LayerNorm gamma and beta.
  */
-function renamed(source: WeightSource, wanted: ReadonlySet<string>, base: string): WeightSource {
+function renamed(
+  source: WeightSource,
+  wanted: ReadonlySet<string>,
+  { base, copies = {} }: Family,
+): WeightSource {
+  const held = new Set(source.names());
+  const original = new Map(
+    Object.entries(copies).flatMap(([name, others]) => {
+      const copy = held.has(name) ? undefined : others.find((other) => held.has(other));
+      return copy ? [[copy, name]] : [];
+    }),
+  );
   const names = new Map(
     source.names().map((stored) => {
-      const name = stored
+      const name = (original.get(stored) ?? stored)
         .replace(/LayerNorm\.gamma$/, 'LayerNorm.weight')
         .replace(/LayerNorm\.beta$/, 'LayerNorm.bias');
       const inside = `${base}.${name}`;
-      return [!wanted.has(name) && wanted.has(inside) ? inside : name, stored];
+      return [base && !wanted.has(name) && wanted.has(inside) ? inside : name, stored];
     }),
   );
   return {

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     BertConfig,
     BertForMaskedLM,
     BertForSequenceClassification,
@@ -26,7 +27,7 @@ from transformers import (
     RobertaForMaskedLM,
     RobertaForSequenceClassification,
 )
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
 MODELS = Path(__file__).resolve().parents[2] / "src/models"
 VOCAB = 48
@@ -234,8 +235,66 @@ def bert():
     encoder("roberta-classifier", RobertaForSequenceClassification(config))
 
 
+def seq2seq(variant, raw_config, untied=False, dtype=torch.float32, **options):
+    folder = MODELS / "t5" / "testdata" / variant
+    generator = torch.Generator().manual_seed(len(variant))
+    model = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model(**raw_config))
+    if untied:
+        model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.lm_head.weight))
+    model = save(model, folder, generator, dtype, raw_config, **options)
+    config = model.config
+    assert untied == (model.lm_head.weight is not model.shared.weight)
+    out = {}
+    labels, label_mask = padded(generator, "right", -100)
+    out["labels"] = labels
+    attention = model.decoder.block[0].layer[0].SelfAttention
+    for name, both in [("encoder", True), ("decoder", False)]:
+        sizes = (config.relative_attention_num_buckets, config.relative_attention_max_distance)
+        out[f"buckets.{name}"] = attention._relative_position_bucket(torch.arange(-300, 301), both, *sizes)
+
+    def run(prefix, mask, decoder_mask=label_mask, **inputs):
+        result = model(attention_mask=mask, output_hidden_states=True, **inputs)
+        # transformers' last one is normalised, and stands in place of the last layer's output.
+        hidden = result.encoder_hidden_states
+        states(out, f"{prefix}.encoder", hidden[:-1], mask, last=hidden[-1])
+        hidden = result.decoder_hidden_states
+        states(out, f"{prefix}.decoder", hidden[:-1], decoder_mask, last=hidden[-1], logits=result.logits)
+        if result.loss is not None:
+            out[f"{prefix}.loss"] = result.loss
+
+    for side in ["right", "left"]:
+        ids, mask = padded(generator, side)
+        out[f"{side}.ids"], out[f"{side}.mask"] = ids, mask
+        run(side, mask, input_ids=ids, labels=labels)
+    soft = torch.randn((2, config.d_model), generator=generator)
+    embedded = torch.cat([soft.expand(len(ids), -1, -1), model.get_input_embeddings()(ids)], 1)
+    out["soft"] = soft
+    run("soft", ones(mask, 2), inputs_embeds=embedded, labels=labels)
+    pairs = [torch.randn((2, len(ids), config.num_heads, 3, config.d_kv), generator=generator) for _ in model.decoder.block]
+    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    for layer, pair in enumerate(pairs):
+        cache.self_attention_cache.update(pair[0].clone(), pair[1].clone(), layer)
+        out[f"key.{layer}"], out[f"value.{layer}"] = pair
+    target, target_mask = padded(generator, "left")
+    out["target.ids"], out["target.mask"] = target, target_mask
+    behind = ones(target_mask, 3)
+    run("past", mask, behind, input_ids=ids, decoder_input_ids=target, decoder_attention_mask=behind, past_key_values=cache)
+    finish(folder, out)
+
+
+def t5():
+    def sizes(**rest):
+        shape = dict(d_model=16, d_kv=6, d_ff=20, num_layers=2, num_heads=2, vocab_size=VOCAB)
+        return shape | dict(decoder_start_token_id=0, pad_token_id=0, eos_token_id=1) | rest
+
+    seq2seq("v1.0", sizes(model_type="t5", num_decoder_layers=3, relative_attention_num_buckets=8, relative_attention_max_distance=6))
+    v11 = sizes(model_type="t5", feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+    seq2seq("v1.1", v11, untied=True, max_shard_size="9KB")
+    seq2seq("mt5", sizes(model_type="mt5", tie_word_embeddings=False, layer_norm_epsilon=1e-3), untied=True, dtype=torch.bfloat16)
+
+
 if __name__ == "__main__":
-    families = {"gpt2": gpt2, "llama": llama, "bert": bert}
+    families = {"gpt2": gpt2, "llama": llama, "bert": bert, "t5": t5}
     with torch.no_grad():
         for name in sys.argv[1:] or families:
             families[name]()
