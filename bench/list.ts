@@ -6,6 +6,7 @@ import { gramBenchmarks } from './methods/gram.ts';
 import { mocoopStep } from './methods/mocoop.ts';
 import { ramtStep } from './methods/r-amt.ts';
 import { restoreStep } from './methods/restore.ts';
+import { ttaStep } from './methods/tta.ts';
 import { textBenchmarks } from './text.ts';
 
 export const benchmarks: readonly Benchmark[] = [
@@ -16,5 +17,6 @@ export const benchmarks: readonly Benchmark[] = [
   mocoopStep,
   restoreStep,
   ramtStep,
+  ttaStep,
   dccStep,
 ];

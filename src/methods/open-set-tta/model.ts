@@ -29,7 +29,10 @@ export const tensorOf = (
  * weights by their initial value: a scale starts as 1.
  * @throws where the network has no normalisation layer.
  */
-export function trainable({ network, shape }: SourceModel, which: 'norm' | 'all'): readonly Param[] {
+export function trainable(
+  { network, shape }: Pick<SourceModel, 'network' | 'shape'>,
+  which: 'norm' | 'all',
+): readonly Param[] {
   const { params } = trace('scratch', (s) => network(s, input('images', [2, ...shape]), batchNormByBatch));
   if (which === 'all') return params;
   const layers = new Set(params.flatMap(({ name, init }) => (init === onesInit ? [parentOf(name)] : [])));
