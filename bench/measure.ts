@@ -43,7 +43,7 @@ export interface MeasureOptions {
   readonly compile: boolean;
 }
 
-const median = (xs: readonly number[]) => xs.toSorted((a, b) => a - b)[xs.length >> 1]!;
+export const median = (xs: readonly number[]) => xs.toSorted((a, b) => a - b)[xs.length >> 1]!;
 
 export async function measure(b: Benchmark, options: MeasureOptions): Promise<Measurement> {
   const dir = await mkdtemp(join(tmpdir(), 'attune-bench-'));

@@ -6,6 +6,7 @@ import { dataCommand } from './data.ts';
 import { distillCommand } from './distill.ts';
 import { evalCommand } from './eval.ts';
 import { exportCommand } from './export.ts';
+import { generateCommand } from './generate.ts';
 import { causeOf, type Io, UsageError } from './io.ts';
 import { metaTrainCommand } from './meta-train.ts';
 import { methodsCommand } from './methods.ts';
@@ -35,6 +36,7 @@ async function programOf(argv: readonly string[], io: Io): Promise<Command> {
     distillCommand(io),
     adaptCommand(io),
     pretrainCommand(io),
+    generateCommand(io),
     methodsCommand(io),
     modelsCommand(io),
     dataCommand(io),

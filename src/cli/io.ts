@@ -4,6 +4,8 @@ export interface Io {
   out(text: string): void;
   /** To standard error: progress, warnings, causes. */
   err(text: string): void;
+  /** All of standard input. */
+  input(): Promise<string>;
   /** Whether standard error is a terminal, where a line can be written over. */
   readonly tty: boolean;
   /** Aborted by Ctrl-C. */

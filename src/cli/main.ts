@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { text } from 'node:stream/consumers';
 import { run } from './cli.ts';
 
 const interrupt = new AbortController();
@@ -24,6 +25,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 process.exitCode = await run(process.argv.slice(2), {
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
+  input: () => text(process.stdin),
   tty: process.stderr.isTTY ?? false,
   signal: interrupt.signal,
 });

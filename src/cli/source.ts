@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { type ClipModel, loadClip } from '../hub/index.ts';
+import { type ClipModel, type LoadOptions, loadClip } from '../hub/index.ts';
 import { type Adapter, findMethod, openRun, type RunSettings, readSettings } from '../methods/index.ts';
 import { list } from './flags.ts';
 import { type Io, UsageError } from './io.ts';
@@ -40,14 +40,7 @@ export const addSource = (command: Command): Command =>
 
 export async function openSource(flags: SourceFlags, io: Io, progress: Progress): Promise<Source> {
   const { run, model: spec, labels } = flags;
-  const load = {
-    signal: io.signal,
-    onProgress: ({ bytes, totalBytes }: { bytes: number; totalBytes: number }) =>
-      progress.update('download (bytes)', bytes, totalBytes),
-    onUnusedWeights: flags.allowUnusedWeights
-      ? (text: string) => progress.say(`warning: ${text}`)
-      : undefined,
-  };
+  const load = loadOptions(flags, io, progress);
   if (run === undefined) {
     if (spec === undefined) throw new UsageError('give --run DIR, or --model SPEC for a model as it is');
     const zeroShot = findMethod('zero-shot');
@@ -77,6 +70,17 @@ export async function openSource(flags: SourceFlags, io: Io, progress: Progress)
     names: { run, model: model.spec, method: config.method },
   };
 }
+
+/** How a model is loaded: with progress, and unused weights as the user wants them. */
+export const loadOptions = (
+  { allowUnusedWeights }: { readonly allowUnusedWeights?: boolean },
+  io: Io,
+  progress: Progress,
+): LoadOptions => ({
+  signal: io.signal,
+  onProgress: ({ bytes, totalBytes }) => progress.update('download (bytes)', bytes, totalBytes),
+  onUnusedWeights: allowUnusedWeights ? (text) => progress.say(`warning: ${text}`) : undefined,
+});
 
 /** The class names, which a model as it is does not know by itself. */
 export function needClasses({ classes }: Source): readonly string[] {

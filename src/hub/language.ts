@@ -23,6 +23,8 @@ export type LanguageWeights = LanguageFunctions & {
   readonly folder: string;
   readonly modelType: string;
   readonly weights: WeightSource;
+  /** Ids that end a text, by generation_config.json, else config.json; empty where they name none. */
+  readonly eosIds: readonly number[];
   /** The functions whose weights the file holds, of those that it need not: `maskedLogits`, `pool`, `classify`. */
   readonly heads: ReadonlySet<string>;
 };
@@ -114,7 +116,9 @@ export async function readLanguageModel(
     [body, ...there.map(([, head]) => head)].forEach((part) => void part(s)),
   );
   checkWeights(weights, read, family.ignored, options.onUnusedWeights);
-  return { ...functions, folder, modelType, weights, heads: new Set(there.map(([name]) => name)) };
+  const generation = await readJson(join(folder, 'generation_config.json'));
+  const eosIds = [generation?.eos_token_id ?? json.eos_token_id ?? []].flat() as number[];
+  return { ...functions, folder, modelType, weights, eosIds, heads: new Set(there.map(([name]) => name)) };
 }
 
 type Part = (s: Scope) => unknown;

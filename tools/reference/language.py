@@ -287,7 +287,7 @@ def t5():
         shape = dict(d_model=16, d_kv=6, d_ff=20, num_layers=2, num_heads=2, vocab_size=VOCAB)
         return shape | dict(decoder_start_token_id=0, pad_token_id=0, eos_token_id=1) | rest
 
-    seq2seq("v1.0", sizes(model_type="t5", num_decoder_layers=3, relative_attention_num_buckets=8, relative_attention_max_distance=6))
+    seq2seq("v1.0", sizes(model_type="t5", num_layers=3, num_decoder_layers=2, relative_attention_num_buckets=8, relative_attention_max_distance=6))
     v11 = sizes(model_type="t5", feed_forward_proj="gated-gelu", tie_word_embeddings=False)
     seq2seq("v1.1", v11, untied=True, max_shard_size="9KB")
     seq2seq("mt5", sizes(model_type="mt5", tie_word_embeddings=False, layer_norm_epsilon=1e-3), untied=True, dtype=torch.bfloat16)

@@ -67,7 +67,7 @@ export async function writeColours(dir: string, count = 12): Promise<string> {
 }
 
 /** An Io that keeps what is written. */
-export function recorder(signal = new AbortController().signal) {
+export function recorder(signal = new AbortController().signal, input = '') {
   const text = { out: '', err: '' };
   const io: Io = {
     out: (s) => {
@@ -76,6 +76,7 @@ export function recorder(signal = new AbortController().signal) {
     err: (s) => {
       text.err += s;
     },
+    input: async () => input,
     tty: false,
     signal,
   };

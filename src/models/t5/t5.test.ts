@@ -1,6 +1,10 @@
-import { readFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { concat, constant, i64, input, type Tensor } from '../../graph/index.ts';
+import { concat, constant, f32, i64, input, type Tensor } from '../../graph/index.ts';
+import { readLanguageModel } from '../../hub/language.ts';
+import { writeSafetensors } from '../../hub/safetensors.ts';
 import { trace } from '../../nn/index.ts';
 import { seq2seqLoss, shiftRight } from '../language/index.ts';
 import { ends, expectGolden, expectTaps, leftInputs, named, variant } from '../testing/language.ts';
@@ -86,6 +90,29 @@ test('taps', async () => {
     model.embed(s.intercept({ tap: { 'shared:out': count } }), input('ids', [1, 2], 'int64')),
   );
   expect(reads).toBe(1);
+});
+
+test('a file may hold the table under the name of a copy, and unused biases', async () => {
+  const { folder, weights } = await variant('seq2seq', 't5', 'v1.0');
+  const copy = await mkdtemp(join(tmpdir(), 't5-'));
+  try {
+    await cp(join(folder, 'config.json'), join(copy, 'config.json'));
+    const tensors = await Promise.all(
+      weights.names().map(async (name) => [name, await weights.get(name)!.load()] as const),
+    );
+    const { 'shared.weight': table, ...rest } = Object.fromEntries(tensors);
+    const across = 'decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight';
+    const unused = { [across]: f32([0]), 'decoder.embed_tokens.weight': table! };
+    await writeSafetensors(join(copy, 'model.safetensors'), {
+      ...rest,
+      ...unused,
+      'encoder.embed_tokens.weight': table!,
+    });
+    const read = await readLanguageModel(copy);
+    expect(await read.weights.get('shared.weight')!.load()).toEqual(table);
+  } finally {
+    await rm(copy, { recursive: true });
+  }
 });
 
 describe('config.json', () => {
