@@ -71,6 +71,20 @@ def distance(ours, theirs):
     return total
 
 
+def condensing(synthetic, loss_of):
+    """A step of synthetic images alone: the network's parameters, of which the loss is a gradient, stay as they are."""
+    optimizer = torch.optim.SGD([synthetic], lr=0.1, momentum=0.5)
+
+    def step():
+        optimizer.zero_grad()
+        loss = loss_of()
+        (synthetic.grad,) = torch.autograd.grad(loss, [synthetic])
+        optimizer.step()
+        return loss.item()
+
+    return step, training(loss_of, {"synthetic": synthetic}, optimizer)[1]
+
+
 def matching(model, weights, batch):
     synthetic = nn.Parameter(weights["synthetic"].clone())
     classes = batch["real"].shape[0]
@@ -85,15 +99,7 @@ def matching(model, weights, batch):
             loss = loss + distance(torch.autograd.grad(own, parameters, create_graph=True), wanted)
         return loss
 
-    def step():
-        optimizer.zero_grad()
-        loss = loss_of()
-        (synthetic.grad,) = torch.autograd.grad(loss, [synthetic])
-        optimizer.step()
-        return loss.item()
-
-    optimizer = torch.optim.SGD([synthetic], lr=0.1, momentum=0.5)
-    return step, training(loss_of, {"synthetic": synthetic}, optimizer)[1]
+    return condensing(synthetic, loss_of)
 
 
 def dcc(model, weights, batch):
@@ -112,15 +118,7 @@ def dcc(model, weights, batch):
         own = F.cross_entropy(model(synthetic), labels)
         return distance(torch.autograd.grad(own, parameters, create_graph=True), wanted)
 
-    def step():
-        optimizer.zero_grad()
-        loss = loss_of()
-        (synthetic.grad,) = torch.autograd.grad(loss, [synthetic])
-        optimizer.step()
-        return loss.item()
-
-    optimizer = torch.optim.SGD([synthetic], lr=0.1, momentum=0.5)
-    return step, training(loss_of, {"synthetic": synthetic}, optimizer)[1]
+    return condensing(synthetic, loss_of)
 
 
 def build(weights, batch, wrap, model):

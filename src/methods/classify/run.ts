@@ -10,20 +10,13 @@ import {
 import { writeAtomic, writeSafetensors } from '../../hub/index.ts';
 import { subsetSampler, type TrainEvent } from '../../train/index.ts';
 import { Classifier, classifierOptions } from './classifier.ts';
+import { dataOptions } from './data-options.ts';
 import { samplerNames, samplers } from './samplers.ts';
 import { readSubset } from './subset-file.ts';
 
 /** What `attune train` does: a classifier from scratch, on what a sampler gives. */
 export const trainingOptions = z.strictObject({
-  data: z
-    .string()
-    .default('mnist')
-    .describe('a built-in set, a folder with one sub-folder a class, a .csv or .jsonl'),
-  size: z
-    .int()
-    .nonnegative()
-    .default(0)
-    .describe('pixels of a side that images are brought to; 0: as they are'),
+  ...dataOptions.shape,
   sampler: z.enum(samplerNames).default('full').describe('which images a round has'),
   subset: z.string().default('').describe('a file of attune select: its images, in place of a sampler'),
   fraction: z.number().positive().max(1).default(1).describe('share of the images a round has'),

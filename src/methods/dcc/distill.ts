@@ -5,6 +5,7 @@ import { writeAtomic, writeSafetensors } from '../../hub/index.ts';
 import { imageClassifier } from '../../models/classifiers/index.ts';
 import { Random } from '../../runtime/index.ts';
 import { groupsOf, type TrainEvent } from '../../train/index.ts';
+import { dataOptions } from '../classify/data-options.ts';
 import { condense, randomImages } from './condense.ts';
 import { Judge, type Judged, judged } from './evaluate.ts';
 import { type LabelledImages, labelsByClass, normalised, subsetOf } from './images.ts';
@@ -13,15 +14,7 @@ import { type SyntheticSet, syntheticImages, writeGrid, writeSynthetic } from '.
 
 /** What `attune distill` does: condenses a data set, and judges what came of it. */
 export const distillOptions = z.strictObject({
-  data: z
-    .string()
-    .default('mnist')
-    .describe('a built-in set, a folder with one sub-folder a class, a .csv or .jsonl'),
-  size: z
-    .int()
-    .nonnegative()
-    .default(0)
-    .describe('pixels of a side that images are brought to; 0: as they are'),
+  ...dataOptions.shape,
   ...condensationOptions.shape,
 });
 /** How the result is judged; a resumed run may be judged anew. */

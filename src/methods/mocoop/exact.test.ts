@@ -38,7 +38,7 @@ import { exportClassifier } from '../vlm/export.ts';
 import { fitPrompts } from '../vlm/prompt-tuning.ts';
 import { logitsOf, type PromptMethod, promptLoss, trainedBy } from '../vlm/prompting.ts';
 import { layoutSentences, promptFeatures, templateFeatures, wordEmbeddings } from '../vlm/prompts.ts';
-import { type Groups, groupSets, groupsFor, parseGroups } from './groups.ts';
+import { type Groups, groupSets } from './groups.ts';
 import { gateLoss, gateTarget, mixed, prototypes, route, textLoss } from './losses.ts';
 import { mocoop, mocoopPrompting } from './method.ts';
 
@@ -486,45 +486,10 @@ describe('adapters', () => {
   });
 });
 
-describe('template groups', () => {
-  test('of the data set, of the template, of the user', () => {
-    expect(groupsFor('OxfordPets', plain)).toBe(groupSets.oxfordpets);
-    expect(groupsFor('weather', 'a {} icon')).toBe(groupSets.icons);
-    expect(groupsFor('mine', plain)).toBe(groupSets.tail);
-    expect(groupsFor('digits', 'the digit {}')).toEqual([['the digit {}'], ...groupSets.tail!]);
-    expect(parseGroups(asText(groups))).toEqual(groups);
-    expect(parseGroups('dtd')).toBe(groupSets.dtd);
-    expect(groupSets.imagenet!.map((g) => g.length)).toEqual([
-      1, 1, 1, 1, 2, 2, 3, 1, 1, 1, 7, 2, 1, 2, 1, 1, 1, 1, 1, 1,
-    ]);
-    const counts = [
-      'caltech101',
-      'flowers102',
-      'stanfordcars',
-      'sun397',
-      'food101',
-      'oxfordpets',
-      'ucf101',
-      'eurosat',
-    ];
-    expect(counts.map((name) => groupSets[name]!.length)).toEqual([5, 5, 5, 4, 4, 6, 6, 6]);
-  });
-
-  test.each([
-    ['oxfordpet', 'there are no template groups "oxfordpet" (did you mean "oxfordpets"'],
-    ['a photo of a {}; a photo | the {}', '"a photo" in template group 2 needs one {} for the class name'],
-    ['a {} and a {}', '"a {} and a {}" in template group 1 needs one {}'],
-    ['a photo of a {}; {}. | a {}', 'template group 2 starts with "{}."'],
-  ])('%j is refused', (text, message) => {
-    const { error } = mocoop.options.safeParse({ groups: text });
-    expect(error!.issues[0]).toMatchObject({ path: ['groups'], message: expect.stringContaining(message) });
-  });
-
-  test('a sentence that is too long names its class', async () => {
-    const long: Groups = [[`${'photo '.repeat(28)}{}`]];
-    const method = mocoopPrompting(parse({}, long), long);
-    await expect(method.prompts({ model, classes: classNames, template: plain })).rejects.toThrow(
-      'The class "St." with the soft tokens of its expert makes',
-    );
-  });
+test('a sentence that is too long names its class', async () => {
+  const long: Groups = [[`${'photo '.repeat(28)}{}`]];
+  const method = mocoopPrompting(parse({}, long), long);
+  await expect(method.prompts({ model, classes: classNames, template: plain })).rejects.toThrow(
+    'The class "St." with the soft tokens of its expert makes',
+  );
 });

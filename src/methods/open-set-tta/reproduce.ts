@@ -1,4 +1,5 @@
 import type { Chart, Finding, Lab, Reproduction } from '../reproduction.ts';
+import { figureOf } from '../study/summary.ts';
 import { meanReport, type Report } from './metrics.ts';
 import type { AdaptationOptions } from './options.ts';
 import { convolutional, sketch, type Task, type Trial, type TrialSettings, Trials } from './trials.ts';
@@ -39,13 +40,7 @@ async function trialsOf(lab: Lab, wanted: Setting, more: Partial<AdaptationOptio
   return found;
 }
 
-const meanOf = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
-const deviationOf = (values: readonly number[]) => {
-  const mean = meanOf(values);
-  return Math.sqrt(
-    meanOf(values.map((v) => (v - mean) ** 2)) * (values.length / Math.max(1, values.length - 1)),
-  );
-};
+const meanOf = (values: readonly number[]) => figureOf(values).mean;
 
 /** Errors on known classes in the last round, mean and deviation over seeds, and of the source model. */
 async function lastErrors(lab: Lab, setting: Setting, wanted: readonly Variant[] = names) {
@@ -54,10 +49,10 @@ async function lastErrors(lab: Lab, setting: Setting, wanted: readonly Variant[]
   const series: Chart['series'][number][] = [];
   for (const name of wanted) {
     const trials = await trialsOf(lab, setting, variants[name]);
-    const last = trials.map((rounds) => rounds.at(-1)!.error!);
-    errors[name] = meanOf(last);
-    measured[name] = errors[name];
-    measured[`${name}, deviation`] = deviationOf(last);
+    const { mean, std } = figureOf(trials.map((rounds) => rounds.at(-1)!.error!));
+    errors[name] = mean;
+    measured[name] = mean;
+    measured[`${name}, deviation`] = std;
     measured[`${name}, round 1`] = meanOf(trials.map((rounds) => rounds[0]!.error!));
     measured.source = meanOf(trials.map((rounds) => rounds.at(-1)!.frozenError!));
     const points = trials[0]!.map((_, round) => ({

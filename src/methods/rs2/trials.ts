@@ -7,6 +7,7 @@ import { Classifier, classifierOptions } from '../classify/classifier.ts';
 import { samplers } from '../classify/samplers.ts';
 import type { Lab } from '../reproduction.ts';
 import { codeVersion } from '../study/code-version.ts';
+import { figureOf } from '../study/summary.ts';
 import { InterruptedError } from '../vlm/fit.ts';
 import { selectors } from './list.ts';
 import { Scoring, scoringOptions } from './scoring.ts';
@@ -210,14 +211,13 @@ export function entriesOf(trials: readonly Trial[]): Entry[] {
   return keys.map((key) => {
     const group = trials.filter((t) => `${t.method} ${t.share}` === key);
     const finals = group.map((t) => t.rounds.at(-1)!.accuracy);
-    const mean = finals.reduce((a, b) => a + b, 0) / finals.length;
+    const { mean, std } = figureOf(finals);
     const selection = Math.min(...group.map((t) => t.selection));
-    const square = finals.reduce((a, b) => a + (b - mean) ** 2, 0) / Math.max(1, finals.length - 1);
     return {
       method: group[0]!.method,
       share: group[0]!.share,
       mean,
-      deviation: Math.sqrt(square),
+      deviation: std,
       curve: timed(meanRounds(group.map((t) => t.rounds)), selection, stepSeconds),
       selection,
     };
