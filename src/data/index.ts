@@ -1,5 +1,5 @@
 /**
- * Data: labelled images, how they are read, prepared, changed, drawn and split.
+ * Data: labelled images and texts, how they are read, prepared, changed, drawn and split.
  *
  * Pictures are 8-bit RGB (`Pixels`) until an `ImageProcessor` makes them the float32 tensors `[3, H, W]` or
  * `[N, 3, H, W]` that a model reads.
@@ -81,3 +81,4 @@ export {
   type ShotOptions,
 } from './sample.ts';
 export { ensembleFor, ensembles, fillTemplate, templateFor, templates } from './templates.ts';
+export { type Passage, readCorpus } from './text/corpus.ts';

@@ -1,7 +1,7 @@
 /** The drawings of `@iconify/json`, read by name. */
 import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
+import { packageFolder } from '../package.ts';
 import { domainOf, familyOf } from './families.ts';
 import { parseIconName } from './names.ts';
 import type { IconSource } from './render.ts';
@@ -43,15 +43,11 @@ export interface Source {
 let source: Promise<Source> | undefined;
 
 async function findSource(): Promise<Source> {
-  let file: string;
-  try {
-    file = createRequire(import.meta.url).resolve('@iconify/json/package.json');
-  } catch {
-    throw new Error('the icon data needs the package @iconify/json: run `npm install @iconify/json`');
-  }
-  const folder = dirname(file);
+  const folder = packageFolder('@iconify/json/package.json', 'the icon data needs');
   const [pkg, collections] = await Promise.all(
-    [file, join(folder, 'collections.json')].map(async (f) => JSON.parse(await readFile(f, 'utf8'))),
+    ['package.json', 'collections.json'].map(async (f) =>
+      JSON.parse(await readFile(join(folder, f), 'utf8')),
+    ),
   );
   return { folder, version: pkg.version, collections };
 }
