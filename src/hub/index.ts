@@ -11,6 +11,7 @@ export {
   type LanguageFunctions,
   type LanguageModel,
   type LanguageWeights,
+  languageParts,
   loadLanguageModel,
   readLanguageModel,
 } from './language.ts';

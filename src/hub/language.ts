@@ -105,7 +105,7 @@ export async function readLanguageModel(
   }
   const source = await readSafetensors(folder);
   const functions = family.make(json, new Set(source.names()));
-  const { body, heads } = partsOf(functions);
+  const { body, heads } = languageParts(functions);
   const wanted = trace('scratch', (s) => [body, ...Object.values(heads)].forEach((read) => void read(s)));
   const weights = renamed(source, wanted.weights, family);
   const held = new Set(weights.names());
@@ -123,8 +123,11 @@ export async function readLanguageModel(
 
 type Part = (s: Scope) => unknown;
 
-/** Reads every weight once: those of the body, and of each head that a file may lack. */
-function partsOf({ kind, model }: LanguageFunctions): { body: Part; heads: Record<string, Part> } {
+/** What reads every weight and passes every tap once: the body, and each head that a file may lack. */
+export function languageParts({ kind, model }: LanguageFunctions): {
+  body: Part;
+  heads: Record<string, Part>;
+} {
   const tokens = constant(i64([0], [1, 1]));
   if (kind === 'causal') {
     return { body: (s) => model.logits(s, model.decode(s, { tokens }).last), heads: {} };

@@ -33,6 +33,11 @@ export interface Tokenizer {
    * to the longest of the batch.
    */
   encodeBatch(texts: readonly string[], options?: { maxLength?: number; padTo?: number }): TokenBatch;
+  /**
+   * The tokens of two texts in one, between and around them the special tokens, and to which of the two each belongs (0 or 1,
+   * where the tokenizer tells them apart). What is more than `maxLength` is cut from the end of the longer text.
+   */
+  encodePair(first: string, second: string, maxLength?: number): { ids: number[]; types: number[] };
   /** Text without the special tokens. */
   decode(ids: Iterable<number | bigint>): string;
   idOf(token: string): number | undefined;
@@ -138,6 +143,21 @@ function wrap(
       }
       const flat = rows.flatMap((row) => [...row, ...Array<number>(width - row.length).fill(padId ?? 0)]);
       return { ids: i64(flat, [rows.length, width]), lengths };
+    },
+    encodePair(first, second, maxLength = contextLength) {
+      const options = { text_pair: second, return_token_type_ids: true } as const;
+      const { ids, token_type_ids: types } = engine.encode(first, options);
+      const lengths = [bare(first).length, bare(second).length] as const;
+      const kept: [number, number] = [...lengths];
+      for (let over = ids.length - maxLength; over > 0; over--) kept[kept[0] > kept[1] ? 0 : 1]--;
+      if (kept[1] < 0) throw new Error(`maxLength ${maxLength} leaves no room for the special tokens`);
+      const from = around.before.length;
+      const second0 = ids.length - around.after.length - lengths[1];
+      const cut = (i: number) =>
+        (i >= from + kept[0] && i < from + lengths[0]) ||
+        (i >= second0 + kept[1] && i < second0 + lengths[1]);
+      const rest = [...ids.keys()].filter((i) => !cut(i));
+      return { ids: rest.map((i) => ids[i]!), types: rest.map((i) => types[i]!) };
     },
     decode(ids) {
       const list = Array.from(ids, Number);

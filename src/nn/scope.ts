@@ -147,17 +147,29 @@ export interface Traced<T> {
   readonly buffers: ReadonlyMap<string, Buffer>;
   /** Names of the weights that were read. */
   readonly weights: ReadonlySet<string>;
+  /** Names of the sites that could be tapped. */
+  readonly sites: ReadonlySet<string>;
+}
+
+export interface TraceOptions {
+  /** Whether `build` reads a part of the model only, so that interceptors may find nothing there. */
+  readonly partial?: boolean;
 }
 
 /**
  * Calls `build` with a scope over `source`, or over fresh trained parameters where `source` is 'scratch'. Throws
  * when an interceptor's pattern matched nothing, naming near misses.
  */
-export function trace<T>(source: WeightSource | 'scratch', build: (scope: Scope) => T): Traced<T> {
+export function trace<T>(
+  source: WeightSource | 'scratch',
+  build: (scope: Scope) => T,
+  { partial = false }: TraceOptions = {},
+): Traced<T> {
   const run = new Trace(source);
   const result = build(new Scope(run, run));
-  run.requireAllPatternsMatched();
-  return { result, params: [...run.params.values()], buffers: run.buffers, weights: run.weights };
+  if (!partial) run.requireAllPatternsMatched();
+  const { buffers, weights, sites } = run;
+  return { result, params: [...run.params.values()], buffers, weights, sites };
 }
 
 function requireShape<P extends Param>(known: P, shape: Shape): P {
@@ -169,7 +181,7 @@ class Trace implements Handler {
   readonly params = new Map<string, Param>();
   readonly buffers = new Map<string, Buffer>();
   readonly weights = new Set<string>();
-  private readonly sites = new Set<string>();
+  readonly sites = new Set<string>();
   private readonly tensors = new Map<string, { weight: Weight; tensor: Tensor }>();
   private readonly patterns: { kind: 'weight' | 'tap'; pattern: string; matched: boolean }[] = [];
 

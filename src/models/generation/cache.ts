@@ -42,6 +42,7 @@ export class Cache {
     const n = soft?.shape[0] ?? 0;
     const length = paddedLength(Math.max(...ids.map((row) => row.length)));
     const total = n + length;
+    const before = writer.model.cacheBefore ?? 0;
     // The encoder's text begins at the left, since soft tokens are near it by distance; a decoder's ends at the right.
     const start = (row: readonly number[]) => (causal ? length - row.length : 0);
     const flat = ids.flatMap((row) => place(row, start(row), length, 0));
@@ -54,8 +55,8 @@ export class Cache {
         0,
       ),
     ]);
-    const capacity = causal ? capacityFor(total + Math.min(room, total)) : capacityFor(Math.min(room, 64));
-    const shape = { prompts: ids.length, length, soft: n, beams, capacity: causal ? capacity : 0 };
+    const capacity = capacityFor(before + (causal ? total + Math.min(room, total) : Math.min(room, 64)));
+    const shape = { prompts: ids.length, length, soft: n, beams, capacity };
     const program = await programs.read(shape);
     const out = await program.run(
       {
@@ -68,18 +69,23 @@ export class Cache {
     );
     const rowMasks = masks.flatMap((mask) => Array<number[]>(beams).fill(mask));
     const ordered = beams > 1;
+    const ones = Array<number>(before).fill(1);
+    const aligned = (mask: readonly number[]) =>
+      Uint8Array.from(place([...ones, ...mask], capacity - before - mask.length, capacity, 0));
     if (causal) {
       const { logits, ...next } = out;
-      const aligned = rowMasks.map((mask) => Uint8Array.from(place(mask, capacity - total, capacity, 0)));
-      const cache = new Cache(writer, programs, ordered, next, aligned, total, {});
+      const cache = new Cache(writer, programs, ordered, next, rowMasks.map(aligned), before + total, {});
       return { cache, logits: rowsOf(logits!, ids.length) };
     }
     const rows = ids.length * beams;
     const { keyHeads, headWidth } = writer.model;
-    const empty = namesOf(writer, 'next').map((name) => [name, zeros([rows, keyHeads, capacity, headWidth])]);
-    const memory = { ...out, memoryMask: i64(rowMasks.flat(), [rows, total]) };
-    const mask = Array.from({ length: rows }, () => new Uint8Array(capacity));
-    return { cache: new Cache(writer, programs, ordered, Object.fromEntries(empty), mask, 0, memory) };
+    const next = namesOf(writer, 'next').map(
+      (name) => [name, out[name] ?? zeros([rows, keyHeads, capacity, headWidth])] as const,
+    );
+    const encoded = namesOf(writer, 'memory').map((name) => [name, out[name]!] as const);
+    const memory = { ...Object.fromEntries(encoded), memoryMask: i64(rowMasks.flat(), [rows, total]) };
+    const started = rowMasks.map(() => aligned([]));
+    return { cache: new Cache(writer, programs, ordered, Object.fromEntries(next), started, before, memory) };
   }
 
   /** Adds a token to each row, after row i took the place of row `order[i]`; gives the scores of the next: [rows][V]. */

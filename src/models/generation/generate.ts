@@ -76,7 +76,7 @@ export class Generator {
         `generation: soft tokens must be float32[n,${model.width}], not ${soft.dtype}[${soft.shape}]`,
       );
     }
-    const n = soft?.shape[0] ?? 0;
+    const n = (soft?.shape[0] ?? 0) + (model.cacheBefore ?? 0);
     ids.forEach((row, i) => {
       if (row.length === 0)
         throw new Error(`generation: prompt ${i} has no tokens; begin it with the start token`);

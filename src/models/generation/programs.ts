@@ -33,7 +33,7 @@ export interface ReadShape {
   readonly soft: number;
   /** How often each prompt is in the cache. */
   readonly beams: number;
-  /** Positions of the cache; 0 in a model of pairs, whose decoder begins with an empty one. */
+  /** Positions of the cache. */
   readonly capacity: number;
 }
 
@@ -88,7 +88,7 @@ export class Programs {
 
   /**
    * Reads prompts: `ids` [prompts, length], `mask` and (causal) `positions` [prompts, soft + length], `soft` [soft, width]. Gives
-   * the cache, and (causal) `logits` [prompts, V].
+   * the cache and (causal) `logits` [prompts, V], or the encoder's keys and values, and a cache where the decoder has a prefix.
    */
   read(shape: ReadShape): Promise<Program> {
     const { prompts, length, soft, beams, capacity } = shape;
@@ -98,21 +98,28 @@ export class Programs {
         input('ids', [prompts, length], 'int64'),
         input('mask', [prompts, soft + length], 'int64'),
       ];
-      const text = model.embed(s, ids);
       const before = soft
         ? input('soft', [soft, model.width]).expand([prompts, soft, model.width])
         : undefined;
-      const tokens = before ? concat([before, text], 1) : text;
+      const tokens = before ? concat([before, model.embed(s, ids)], 1) : ids;
       const order = Array.from({ length: prompts * beams }, (_, i) => Math.floor(i / beams));
       const each = (t: Tensor) => (beams > 1 ? gather(t, constant(i64(order)), 0) : t);
+      const aligned = (t: Tensor) => {
+        const shape = [prompts, model.keyHeads, capacity - t.dim(2), model.headWidth];
+        return each(shape[2]! > 0 ? concat([constant(zeros(shape)), t], 2) : t);
+      };
       if (kind === 'seq2seq') {
-        return entries('memory', model.memory(s, model.encode(s, { tokens, mask }).last), each);
+        const memory = model.memory(s, model.encode(s, { tokens, mask }).last);
+        const given = entries('memory', memory, each);
+        if (!model.cacheBefore) return given;
+        const start = constant(i64([model.startId], [1, 1])).expand([prompts, 1]);
+        const { present } = model.decode(s, { tokens: start }, memory, mask);
+        const prefix = entries('next', present, (t) => aligned(t.slice(2, 0, model.cacheBefore!)));
+        return { ...given, ...prefix };
       }
       const positions = input('positions', [prompts, soft + length], 'int64');
       const { last, present } = model.decode(s, { tokens, mask, positions });
-      const shape = [prompts, model.keyHeads, capacity - soft - length, model.headWidth];
-      const aligned = (t: Tensor) => (shape[2]! > 0 ? concat([constant(zeros(shape)), t], 2) : t);
-      return { ...entries('next', present, (t) => each(aligned(t))), logits: lastLogits(model, s, last) };
+      return { ...entries('next', present, aligned), logits: lastLogits(model, s, last) };
     });
   }
 
@@ -136,7 +143,7 @@ export class Programs {
           : model.decode(
               s,
               { tokens, mask, past },
-              inputs(this.writer, 'memory', rows, source),
+              inputs(this.writer, 'memory', rows, source + (model.memoryBefore ?? 0)),
               input('memoryMask', [rows, source], 'int64'),
             );
       const grown = present.map(({ key, value }, i) => ({
@@ -156,9 +163,10 @@ export class Programs {
   private async program(key: string, build: (s: Scope) => Record<string, Tensor>): Promise<Program> {
     const { adapt = (s) => s, maxPrograms = 3, ...compileOptions } = this.options;
     const known = this.kept.get(key);
-    const program =
-      known ??
-      compile(trace(this.writer.weights, (s) => build(adapt(s))).result, { ...compileOptions, name: key });
+    const { kind, weights } = this.writer;
+    // Of a model of pairs each program reads a part.
+    const traced = () => trace(weights, (s) => build(adapt(s)), { partial: kind === 'seq2seq' });
+    const program = known ?? compile(traced().result, { ...compileOptions, name: key });
     this.kept.delete(key);
     this.kept.set(key, program);
     for (const [oldest, old] of this.kept) {

@@ -33,6 +33,8 @@ export interface CausalModel {
   readonly headWidth: number;
   /** Most positions that it has, where they are counted. */
   readonly context: number;
+  /** Positions that an adapter puts before a text without a past, and into its `present`: soft tokens, a prefix. None by default. */
+  readonly cacheBefore?: number;
   /** Token embeddings of ids [B, T], without positions: [B, T, width]. */
   embed(s: Scope, ids: Tensor): Tensor;
   decode(s: Scope, inputs: SequenceInputs): DecoderOutput;

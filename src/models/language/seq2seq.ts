@@ -18,6 +18,10 @@ export interface Seq2SeqModel {
   /** What the decoder begins with, and what stands for padding. */
   readonly startId: number;
   readonly padId: number;
+  /** Soft tokens that an adapter puts before the encoder's text: `encode` gives them too, and no `memoryMask` counts them. */
+  readonly memoryBefore?: number;
+  /** Positions that an adapter puts before the decoder's text without a past, and into its `present`: a prefix. */
+  readonly cacheBefore?: number;
   /** Token embeddings of ids [B, T], of both sides: [B, T, width]. */
   embed(s: Scope, ids: Tensor): Tensor;
   /** Input of the encoder's first layer, then the output of each; `last` is the last one normalised: [B, T, width]. */

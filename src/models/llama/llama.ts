@@ -27,7 +27,7 @@ const init = normalInit(0.02);
  * grouped-query attention, gated feed-forward. Keys of a past are taken as they are; the text's rotations begin behind it.
  *
  * Taps: `model.embed_tokens:out` (token embeddings), `model.layers.*:in` and `:out`, `model.layers.*.self_attn:probabilities`,
- * `:in` and `:out` of `self_attn.{q,k,v,o}_proj` and `mlp.{gate,up,down}_proj`.
+ * `:in` and `:out` of `self_attn.{q,k,v,o}_proj` and `mlp.{gate,up,down}_proj`, `:out` of the three kinds of norms.
  */
 export function llama(c: LlamaConfig): CausalModel {
   function attention(s: Scope, x: Tensor, rotate: (x: Tensor) => Tensor, bias?: Tensor, past?: KeyValue) {
@@ -54,6 +54,7 @@ export function llama(c: LlamaConfig): CausalModel {
     );
   }
 
+  const norm = (s: Scope, x: Tensor) => s.tap('out', rmsNorm(s, x, c.eps));
   const table = (s: Scope) => s.at('model').at('embed_tokens');
   const embed = (s: Scope, ids: Tensor) =>
     table(s).tap('out', embedding(table(s), ids, c.vocabulary, c.width, init));
@@ -72,14 +73,14 @@ export function llama(c: LlamaConfig): CausalModel {
       for (let i = 0; i < c.layers; i++) {
         const layer = s.at('model').at('layers').at(i);
         const input = layer.tap('in', hiddenStates[i]!);
-        const normed = rmsNorm(layer.at('input_layernorm'), input, c.eps);
+        const normed = norm(layer.at('input_layernorm'), input);
         const { out, own } = attention(layer.at('self_attn'), normed, rotate, bias, past?.[i]);
         const attended = input.add(out);
-        const inner = rmsNorm(layer.at('post_attention_layernorm'), attended, c.eps);
+        const inner = norm(layer.at('post_attention_layernorm'), attended);
         hiddenStates.push(layer.tap('out', attended.add(mlp(layer.at('mlp'), inner))));
         present.push(own);
       }
-      return { hiddenStates, last: rmsNorm(s.at('model').at('norm'), hiddenStates.at(-1)!, c.eps), present };
+      return { hiddenStates, last: norm(s.at('model').at('norm'), hiddenStates.at(-1)!), present };
     },
     logits: (s, last) =>
       c.tied

@@ -26,13 +26,14 @@ import { bucketTable } from './relative.ts';
  *
  * Taps: `shared:out` (token embeddings), `{encoder,decoder}.block.*:in` and `:out`, `….layer.0.SelfAttention:probabilities`, the
  * decoder's `….layer.1.EncDecAttention:probabilities`, `:in` and `:out` of the matrices q, k, v and o of both, and of `wi` (or `wi_0`,
- * `wi_1`) and `wo` in `….DenseReluDense`.
+ * `wi_1`) and `wo` in `….DenseReluDense`, `:out` of each `layer_norm` and `final_layer_norm`.
  */
 export function t5(c: T5Config): Seq2SeqModel {
   const inner = c.heads * c.headWidth;
   const wide = normalInit(c.width ** -0.5);
   const matrix = (s: Scope, x: Tensor, out: number, init = wide) => project(s, x, out, { bias: false, init });
-  const norm = (s: Scope, x: Tensor) => rmsNorm(s.at('layer_norm'), x, c.eps);
+  const normed = (s: Scope, x: Tensor) => s.tap('out', rmsNorm(s, x, c.eps));
+  const norm = (s: Scope, x: Tensor) => normed(s.at('layer_norm'), x);
   const heads = (s: Scope, x: Tensor, init = wide) => splitHeads(matrix(s, x, inner, init), c.heads);
   const keyValue = (s: Scope, x: Tensor): KeyValue => ({
     key: heads(s.at('k'), x),
@@ -66,7 +67,7 @@ export function t5(c: T5Config): Seq2SeqModel {
   const embed = (s: Scope, ids: Tensor) =>
     s.at('shared').tap('out', embedding(s.at('shared'), ids, c.vocabulary, c.width, normalInit(1)));
   const embedded = (s: Scope, tokens: Tensor) => (tokens.rank === 3 ? tokens : embed(s, tokens));
-  const final = (stack: Scope, x: Tensor) => rmsNorm(stack.at('final_layer_norm'), x, c.eps);
+  const final = (stack: Scope, x: Tensor) => normed(stack.at('final_layer_norm'), x);
   const across = (s: Scope, layer: number) =>
     s.at('decoder').at('block').at(layer).at('layer').at(1).at('EncDecAttention');
 
@@ -83,8 +84,8 @@ export function t5(c: T5Config): Seq2SeqModel {
         const block = stack.at('block').at(i);
         const [first, second] = [0, 1].map((j) => block.at('layer').at(j)) as [Scope, Scope];
         const x = block.tap('in', hiddenStates[i]!);
-        const [self, normed] = [first.at('SelfAttention'), norm(first, x)];
-        const attended = x.add(attention(self, normed, keyValue(self, normed), bias));
+        const [self, y] = [first.at('SelfAttention'), norm(first, x)];
+        const attended = x.add(attention(self, y, keyValue(self, y), bias));
         hiddenStates.push(block.tap('out', attended.add(feedForward(second, norm(second, attended)))));
       }
       return { hiddenStates, last: final(stack, hiddenStates.at(-1)!) };
@@ -102,9 +103,9 @@ export function t5(c: T5Config): Seq2SeqModel {
         const block = stack.at('block').at(i);
         const [first, second, third] = [0, 1, 2].map((j) => block.at('layer').at(j)) as [Scope, Scope, Scope];
         const x = block.tap('in', hiddenStates[i]!);
-        const [self, normed] = [first.at('SelfAttention'), norm(first, x)];
-        const own = keyValue(self, normed);
-        const attended = x.add(attention(self, normed, own, bias, inputs.past?.[i]));
+        const [self, y] = [first.at('SelfAttention'), norm(first, x)];
+        const own = keyValue(self, y);
+        const attended = x.add(attention(self, y, own, bias, inputs.past?.[i]));
         const crossed = attended.add(attention(across(s, i), norm(second, attended), memory[i]!, hidden));
         hiddenStates.push(block.tap('out', crossed.add(feedForward(third, norm(third, crossed)))));
         present.push(own);

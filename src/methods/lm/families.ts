@@ -1,0 +1,112 @@
+import { didYouMean } from '../../graph/nearest.ts';
+import { type LanguageWeights, languageParts } from '../../hub/index.ts';
+import { llamaTypes } from '../../models/llama/index.ts';
+import { t5Types } from '../../models/t5/index.ts';
+import { trace } from '../../nn/index.ts';
+
+/** Where methods go in a family of models by default: suffixes of module paths, as in `peft`. */
+export interface Family {
+  /** Matrices that LoRA changes. */
+  readonly lora: readonly string[];
+  /** Matrices whose output (IA)³ scales, and those whose input it scales. */
+  readonly ia3: readonly string[];
+  readonly ia3FeedForward: readonly string[];
+  /** Last matrices of the attention and of the feed-forward part, behind which adapters stand. */
+  readonly attentionOut: string;
+  readonly feedForwardOut: string;
+  /** Weights of normalisations. */
+  readonly norms: readonly string[];
+  /** Weights are [in, out]: GPT-2's layout, `fan_in_fan_out` in `peft`. */
+  readonly transposed?: boolean;
+}
+
+const bertFamily: Family = {
+  lora: ['query', 'value'],
+  ia3: ['key', 'value'],
+  ia3FeedForward: ['output.dense'],
+  attentionOut: 'attention.output.dense',
+  feedForwardOut: 'output.dense',
+  norms: ['**.LayerNorm.weight', '**.LayerNorm.bias'],
+};
+const t5Family: Family = {
+  lora: ['q', 'v'],
+  ia3: ['k', 'v'],
+  ia3FeedForward: ['wo'],
+  attentionOut: 'SelfAttention.o',
+  feedForwardOut: 'wo',
+  norms: ['**.layer_norm.weight', '**.final_layer_norm.weight'],
+};
+const llamaFamily: Family = {
+  lora: ['q_proj', 'v_proj'],
+  ia3: ['k_proj', 'v_proj'],
+  ia3FeedForward: ['down_proj'],
+  attentionOut: 'o_proj',
+  feedForwardOut: 'down_proj',
+  norms: ['**.input_layernorm.weight', '**.post_attention_layernorm.weight', 'model.norm.weight'],
+};
+const gpt2Family: Family = {
+  lora: ['c_attn'],
+  ia3: ['c_attn'],
+  ia3FeedForward: ['mlp.c_proj'],
+  attentionOut: 'attn.c_proj',
+  feedForwardOut: 'mlp.c_proj',
+  norms: ['**.ln_1.*', '**.ln_2.*', 'transformer.ln_f.*'],
+  transposed: true,
+};
+
+export function familyOf({ modelType }: Pick<LanguageWeights, 'modelType'>): Family {
+  if ((t5Types as readonly string[]).includes(modelType)) return t5Family;
+  if ((llamaTypes as readonly string[]).includes(modelType)) return llamaFamily;
+  return modelType === 'gpt2' ? gpt2Family : bertFamily;
+}
+
+/** A matrix of a model, with taps before and behind it. */
+export interface Module {
+  readonly path: string;
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly biased: boolean;
+}
+
+/** All matrices of a model that may be adapted, by path: those with the taps `PATH:in` and `PATH:out`, without heads. */
+export function modulesOf(model: LanguageWeights): Map<string, Module> {
+  const { transposed = false } = familyOf(model);
+  const { weights, sites } = readWhole(model);
+  const paths = [...sites].flatMap((site) => (site.endsWith(':in') ? [site.slice(0, -':in'.length)] : []));
+  const own = paths.filter((path) => weights.has(`${path}.weight`) && sites.has(`${path}:out`));
+  return new Map(
+    own.map((path) => {
+      const [first, second] = model.weights.get(`${path}.weight`)!.shape as [number, number];
+      const [outputs, inputs] = transposed ? [second, first] : [first, second];
+      return [path, { path, inputs, outputs, biased: weights.has(`${path}.bias`) }];
+    }),
+  );
+}
+
+/** What a model reads of its file but for heads, and the sites that it passes. */
+export function readWhole(model: LanguageWeights) {
+  const { body, heads } = languageParts(model);
+  return trace('scratch', (s) => [body(s), model.heads.has('pool') && heads.pool!(s)]);
+}
+
+/**
+ * The modules that are meant: a list of suffixes of paths (`q` is the last segment, `attention.output.dense` the last three), or a
+ * text, which is a regular expression of whole paths; as `target_modules` of `peft`. Throws where one matches nothing.
+ */
+export function targeted(
+  modules: ReadonlyMap<string, Module>,
+  targets: readonly string[] | string,
+): Module[] {
+  const paths = [...modules.keys()];
+  const missing = (what: string) =>
+    new Error(`"${what}" names no matrix of the model${didYouMean(what, paths)}; one is ${paths[0]}`);
+  if (typeof targets === 'string') {
+    const pattern = new RegExp(`^(?:${targets})$`);
+    const found = paths.filter((path) => pattern.test(path));
+    if (found.length === 0) throw missing(targets);
+    return found.map((path) => modules.get(path)!);
+  }
+  const ends = (path: string, suffix: string) => path === suffix || path.endsWith(`.${suffix}`);
+  for (const suffix of targets) if (!paths.some((path) => ends(path, suffix))) throw missing(suffix);
+  return paths.filter((path) => targets.some((t) => ends(path, t))).map((path) => modules.get(path)!);
+}
