@@ -50,7 +50,10 @@ function wordTokenizer(bare: boolean): Tokenizer {
       return { ids: [2, ...first, 1, ...second, 1], types: [...types, ...second.map(() => 1), 1] };
     },
     encodeBatch: () => ({ ids: i64([], [0, 0]), lengths: [] }),
-    decode: (ids) => Array.from(ids, (id) => words[Number(id) - 3] ?? '').join(' ').trim(),
+    decode: (ids) =>
+      Array.from(ids, (id) => words[Number(id) - 3] ?? '')
+        .join(' ')
+        .trim(),
     idOf,
   };
 }
