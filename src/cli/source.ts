@@ -66,7 +66,7 @@ export async function openSource(flags: SourceFlags, io: Io, progress: Progress)
     template: flags.template ?? config.template,
     classes: labels ?? config.classes,
     // A run folder that was copied without it is enough to predict.
-    settings: await readSettings(run).catch(() => undefined),
+    settings: await readSettings<RunSettings>(run).catch(() => undefined),
     names: { run, model: model.spec, method: config.method },
   };
 }

@@ -23,7 +23,8 @@ async function methodOf(argv: readonly string[]): Promise<Method> {
     return at < 0 ? undefined : argv[at]!.includes('=') ? argv[at]!.slice(flag.length + 1) : argv[at + 1];
   };
   const dir = valueAfter('--resume');
-  const stored = dir && !dir.startsWith('-') ? await readSettings(dir).catch(() => undefined) : undefined;
+  const stored =
+    dir && !dir.startsWith('-') ? await readSettings<RunSettings>(dir).catch(() => undefined) : undefined;
   const name = valueAfter('--method') ?? stored?.method ?? defaults.method;
   return usage(() => findMethod(name));
 }
@@ -105,7 +106,7 @@ async function jobOf(command: Command, method: Method): Promise<TuneOptions> {
   if (dir !== undefined && (flags.seeds || flags.out !== undefined)) {
     throw new UsageError('--resume DIR takes neither --seeds nor --out');
   }
-  const stored = dir === undefined ? undefined : await readSettings(dir);
+  const stored = dir === undefined ? undefined : await readSettings<RunSettings>(dir);
   const given: Partial<RunSettings> = Object.fromEntries(
     settingKeys.filter((key) => command.getOptionValueSource(key) === 'cli').map((key) => [key, flags[key]]),
   );

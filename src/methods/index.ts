@@ -9,6 +9,7 @@ export { defineMethod, type Method, type MethodKind } from './method.ts';
 export { foldMasks } from './r-amt/masks.ts';
 export type { Chart, Claim, Finding, Lab, Reproduction } from './reproduction.ts';
 export { findReproduction, reproductions } from './reproductions.ts';
+export { readSettings } from './run-folder.ts';
 export { type Protocol, protocols } from './study/protocols.ts';
 export {
   type MethodChoice,
@@ -20,15 +21,15 @@ export {
 } from './study/study.ts';
 export { type Figure, figure } from './study/summary.ts';
 export type { TestScore, TrialResult, TrialSettings } from './study/trial.ts';
+export { version } from './version.ts';
 export { evaluate, ontoClasses, predict } from './vlm/evaluate.ts';
 export { type ExportDescription, exportClassifier } from './vlm/export.ts';
 export { ImageFeatures } from './vlm/features.ts';
-export { InterruptedError, version } from './vlm/fit.ts';
+export { InterruptedError } from './vlm/fit.ts';
 export {
   type RunEvent,
   type RunResult,
   type RunSettings,
-  readSettings,
   type TuneOptions,
   tune,
 } from './vlm/run.ts';

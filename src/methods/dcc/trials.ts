@@ -109,7 +109,7 @@ export async function imagesOfTrial(
 ): Promise<LabelledImages> {
   const { method, imagesPerClass, warmUp, network, dsa } = trial;
   if (method === 'random') return randomSet(digits, imagesPerClass, seed, 0);
-  const description = JSON.stringify({ trial, seed, about, code: codeVersion() });
+  const description = JSON.stringify({ trial, seed, about, code: codeVersion(import.meta.url) });
   const digest = createHash('sha256').update(description).digest('hex').slice(0, 16);
   const file = join(lab.dir, `${method}-${digest}.safetensors`);
   const known = await readSafetensors(file).catch(() => undefined);

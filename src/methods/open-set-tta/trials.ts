@@ -101,7 +101,7 @@ export class Trials {
 
   async run(settings: TrialSettings): Promise<Trial> {
     const { lab } = this;
-    const about = JSON.stringify({ ...settings, code: codeVersion() });
+    const about = JSON.stringify({ ...settings, code: codeVersion(import.meta.url) });
     const path = join(lab.dir, `${createHash('sha256').update(about).digest('hex').slice(0, 16)}.json`);
     const found = (await readJson(path)) as unknown as { rounds: Trial } | undefined;
     if (found) return found.rounds;

@@ -87,7 +87,7 @@ export async function trialsOf(lab: Place, task: Task, plan: Plan): Promise<Tria
     try {
       for (const share of shares) {
         for (const method of methods) {
-          const about = JSON.stringify({ task, method, share, seed, code: codeVersion() });
+          const about = JSON.stringify({ task, method, share, seed, code: codeVersion(import.meta.url) });
           const digest = createHash('sha256').update(about).digest('hex').slice(0, 16);
           const path = join(lab.dir, `${method}-${digest}.json`);
           const known = (await readJson(path)) as unknown as Trial | undefined;

@@ -1,25 +1,27 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join, sep } from 'node:path';
+import { readFileSync } from 'node:fs';
 
-let digest: string | undefined;
+const digests = new Map<string, string>();
 
 /**
- * A digest of the code that can decide a result: all of Attune but the command line, tests and claims. A result that
- * other code measured is not reused.
+ * A digest of the code that can decide a result: the module at `entry` (its `import.meta.url`) and all that it imports of Attune. A
+ * result that other code measured is not reused.
  */
-export function codeVersion(): string {
-  if (digest === undefined) {
-    const root = join(import.meta.dirname, '../..');
-    const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter(
-      (f) =>
-        /\.[jt]s$/.test(f) &&
-        !/\.d\.ts$|\.test\.ts$|reproduce\.[jt]s$/.test(f) &&
-        !f.split(sep).some((folder) => folder === 'cli' || folder === 'testing'),
-    );
-    const hash = createHash('sha256');
-    for (const f of files.sort()) hash.update(f).update(readFileSync(join(root, f)));
-    digest = hash.digest('hex').slice(0, 16);
-  }
+export function codeVersion(entry: string): string {
+  const known = digests.get(entry);
+  if (known !== undefined) return known;
+  const texts = new Map<string, string>();
+  const read = (url: string): void => {
+    if (texts.has(url)) return;
+    const text = readFileSync(new URL(url), 'utf8');
+    texts.set(url, text);
+    for (const [, path] of text.matchAll(/\b(?:from|import)\b[\s(]*'(\.[^']+)'/g))
+      read(new URL(path!, url).href);
+  };
+  read(entry);
+  const hash = createHash('sha256');
+  for (const url of [...texts.keys()].sort()) hash.update(texts.get(url)!);
+  const digest = hash.digest('hex').slice(0, 16);
+  digests.set(entry, digest);
   return digest;
 }

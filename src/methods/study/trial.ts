@@ -5,10 +5,11 @@ import { basename, extname, join } from 'node:path';
 import { type DataSplits, openData, templateFor } from '../../data/index.ts';
 import { type JsonObject, loadClip, readJson, saveAdapter, writeAtomic } from '../../hub/index.ts';
 import { findMethod } from '../list.ts';
+import { version } from '../version.ts';
 import { evaluate } from '../vlm/evaluate.ts';
 import { EventQueue } from '../vlm/events.ts';
 import { ImageFeatures } from '../vlm/features.ts';
-import { adapterConfig, type Base, fitAdapter, imagesDigest, version } from '../vlm/fit.ts';
+import { adapterConfig, type Base, fitAdapter, imagesDigest } from '../vlm/fit.ts';
 import type { RunEvent } from '../vlm/run.ts';
 import { weightsDigest } from '../vlm/weights-digest.ts';
 import { codeVersion } from './code-version.ts';
@@ -152,7 +153,7 @@ export class TrialRunner {
       classes: sets.map((set) => set.classes),
       images: imagesDigest(...sets),
       versions: data.map(({ train }) => [train.name, train.version]),
-      code: codeVersion(),
+      code: codeVersion(import.meta.url),
     };
     return createHash('sha256').update(JSON.stringify(decisive)).digest('hex').slice(0, 12);
   }

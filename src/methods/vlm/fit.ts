@@ -1,16 +1,14 @@
 import { createHash } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Dataset } from '../../data/index.ts';
 import type { ClipModel, JsonObject } from '../../hub/index.ts';
 import type { TrainEvent } from '../../train/index.ts';
 import { findMethod } from '../list.ts';
+import { version } from '../version.ts';
 import type { EventQueue } from './events.ts';
 import type { ImageFeatures } from './features.ts';
 import type { Adapter } from './task.ts';
-
-export const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
 
 /** The run was stopped by its signal; what it had is kept. */
 export class InterruptedError extends Error {}

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import {
   type DataSplits,
@@ -9,15 +9,17 @@ import {
   openData,
   templateFor,
 } from '../../data/index.ts';
-import { type JsonObject, loadClip, readJson, saveAdapter, writeAtomic } from '../../hub/index.ts';
+import { type JsonObject, loadClip, saveAdapter } from '../../hub/index.ts';
 import type { TrainEvent } from '../../train/index.ts';
 import { zeroShot } from '../baselines/zero-shot.ts';
 import { findMethod } from '../list.ts';
+import { createRun, exists, findRun, finishedRun, writeResult } from '../run-folder.ts';
+import { version } from '../version.ts';
 import { evaluate } from './evaluate.ts';
 import { EventQueue } from './events.ts';
 import { exportClassifier } from './export.ts';
 import { ImageFeatures } from './features.ts';
-import { adapterConfig, type Base, fitAdapter, InterruptedError, version } from './fit.ts';
+import { adapterConfig, type Base, fitAdapter, InterruptedError } from './fit.ts';
 import type { Adapter } from './task.ts';
 import { weightsDigest } from './weights-digest.ts';
 
@@ -71,10 +73,6 @@ export type RunEvent =
   | { readonly type: 'zero-shot'; readonly accuracy: number }
   | { readonly type: 'train'; readonly event: TrainEvent };
 
-const runFile = 'run.json';
-const resultFile = 'result.json';
-const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
-
 /** Adapts a model to data by a method, once for each seed, each in a run folder of its own. */
 export async function* tune(o: TuneOptions): AsyncGenerator<RunEvent, RunResult[]> {
   const results: RunResult[] = [];
@@ -87,8 +85,8 @@ export async function* tune(o: TuneOptions): AsyncGenerator<RunEvent, RunResult[
       const started = performance.now();
       const settings = { ...base, seed };
       const out = o.out && (o.seeds.length > 1 ? join(o.out, `seed${seed}`) : o.out);
-      dir = await findRun(settings, out, o.resume ?? false);
-      const finished = dir && (await finishedRun(dir));
+      dir = await findRun(settings, runName(settings), out, o.resume ?? false);
+      const finished = dir && (await finishedRun<RunResult>(dir));
       if (finished) {
         results.push(finished);
         continue;
@@ -96,7 +94,7 @@ export async function* tune(o: TuneOptions): AsyncGenerator<RunEvent, RunResult[
       bench ??= yield* openBench(base, signal);
       const { train, val } = draw(bench.data, settings);
       const fresh = dir === undefined;
-      dir ??= await createRun(settings, out);
+      dir ??= await createRun(settings, runName(settings), out);
       yield { type: 'run', dir, seed };
       try {
         results.push(yield* run(bench, settings, { train, val, dir, resume: !fresh, started, signal }));
@@ -122,14 +120,6 @@ export async function* tune(o: TuneOptions): AsyncGenerator<RunEvent, RunResult[
   }
 }
 
-/** The settings of the run in `dir`. */
-export async function readSettings(dir: string): Promise<RunSettings> {
-  const stored = await readJson(join(dir, runFile));
-  if (!stored) throw new Error(`${dir}: no run to resume here, ${runFile} is missing`);
-  const { attune: _version, ...settings } = stored;
-  return settings as unknown as RunSettings;
-}
-
 /** With options checked and paths absolute, so that a run means the same from any folder. */
 async function settled(s: Omit<RunSettings, 'seed'>): Promise<Omit<RunSettings, 'seed'>> {
   const absolute = async (spec: string) => ((await exists(spec)) ? resolve(spec) : spec);
@@ -142,87 +132,13 @@ async function settled(s: Omit<RunSettings, 'seed'>): Promise<Omit<RunSettings, 
   };
 }
 
-const exists = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
-
 const dataName = (data: string): string =>
   basename(data, /^\.(csv|jsonl|ndjson)$/i.test(extname(data)) ? extname(data) : '').replace(
     /[^\w.-]+/g,
     '-',
   );
 
-const defaultDir = (s: RunSettings): string =>
-  join('runs', `${dataName(s.data)}-${s.method}-${s.shots}shot-seed${s.seed}`);
-
-/** The folder of a run to go on with, or undefined where a new one is to be made. */
-async function findRun(
-  s: RunSettings,
-  out: string | undefined,
-  resume: boolean,
-): Promise<string | undefined> {
-  if (out !== undefined) {
-    const files = await readdir(out).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return [] as string[];
-      throw new Error(`${out}: cannot be the run folder (${error.message})`);
-    });
-    if (files.length === 0) return undefined;
-    if (!files.includes(runFile))
-      throw new Error(`${out} is not empty and holds no run; choose another --out`);
-    const other = difference(await readSettings(out), s);
-    if (other) throw new Error(`${out} holds a run of other settings (${other})`);
-    if (resume) return out;
-    throw new Error(`${out} already holds this run: continue it with --resume, or choose another --out`);
-  }
-  if (!resume) return undefined;
-  const found: string[] = [];
-  for (let n = 1; await exists(numbered(s, n)); n++) {
-    const stored = await readSettings(numbered(s, n)).catch(() => undefined);
-    if (stored && !difference(stored, s)) found.push(numbered(s, n));
-  }
-  for (const dir of found) if (!(await finishedRun(dir))) return dir;
-  return found[0];
-}
-
-const numbered = (s: RunSettings, n: number): string => defaultDir(s) + (n === 1 ? '' : `-${n}`);
-
-async function createRun(s: RunSettings, out: string | undefined): Promise<string> {
-  let dir = out ?? defaultDir(s);
-  if (out !== undefined) await mkdir(out, { recursive: true });
-  else {
-    await mkdir('runs', { recursive: true });
-    // Making the folder is what reserves its name.
-    for (let n = 1; ; n++) {
-      dir = numbered(s, n);
-      const taken = await mkdir(dir).then(
-        () => false,
-        (error: NodeJS.ErrnoException) => {
-          if (error.code === 'EEXIST') return true;
-          throw error;
-        },
-      );
-      if (!taken) break;
-    }
-  }
-  await writeAtomic(join(dir, runFile), [json({ attune: version, ...s })]);
-  return dir;
-}
-
-/** The first setting that differs, in words. */
-function difference(there: RunSettings, here: RunSettings): string | undefined {
-  const flat = ({ options, ...rest }: RunSettings): Record<string, unknown> => ({ ...rest, ...options });
-  const [a, b] = [flat(there), flat(here)];
-  const text = (value: unknown) => JSON.stringify(value) ?? 'not set';
-  const key = [...new Set([...Object.keys(a), ...Object.keys(b)])].find((k) => text(a[k]) !== text(b[k]));
-  return key && `${key}: ${text(a[key])} there, ${text(b[key])} here`;
-}
-
-async function finishedRun(dir: string): Promise<RunResult | undefined> {
-  const result = await readJson(join(dir, resultFile));
-  return result && ({ ...result, runDir: dir } as unknown as RunResult);
-}
+const runName = (s: RunSettings): string => `${dataName(s.data)}-${s.method}-${s.shots}shot-seed${s.seed}`;
 
 /** What the runs of several seeds share. */
 interface Bench extends Base {
@@ -338,6 +254,6 @@ async function* run(
     producer: `attune ${version}`,
   });
   // Last: a folder with a result is a finished run.
-  await writeAtomic(join(dir, resultFile), [json(result)]);
+  await writeResult(dir, result);
   return result;
 }
