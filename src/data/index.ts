@@ -90,4 +90,5 @@ export {
   type TextMetric,
   type TextSplits,
 } from './text/example.ts';
+export { normalizeAnswer, pearson, spearman, textScores } from './text/metrics.ts';
 export { isTextTask, openTextTask, type TextTaskName, textSuite, textTasks } from './text/suite.ts';
