@@ -90,5 +90,15 @@ export {
   type TextMetric,
   type TextSplits,
 } from './text/example.ts';
-export { normalizeAnswer, pearson, spearman, textScores } from './text/metrics.ts';
+export {
+  type FormatOptions,
+  type PublishedFiles,
+  publishedDataset,
+  publishedSplits,
+  type Row,
+  type TextForm,
+  type TextFormatName,
+  textFormats,
+} from './text/formats.ts';
+export { normalizeAnswer, pearson, questionExactMatch, spearman, textScores } from './text/metrics.ts';
 export { isTextTask, openTextTask, type TextTaskName, textSuite, textTasks } from './text/suite.ts';

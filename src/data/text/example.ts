@@ -28,6 +28,8 @@ export type TextMetric =
 
 export interface TextDataset {
   readonly name: string;
+  /** What T5 writes before the parts (`inputText`'s task), where the data are in its form. */
+  readonly prefix?: string;
   readonly kind: 'classification' | 'regression' | 'text';
   /** Empty but for classification. */
   readonly classes: readonly string[];

@@ -163,3 +163,16 @@ function scoreOf(
       return bestAnswer(examples, predictions, wordF1);
   }
 }
+
+/**
+ * MultiRC's exact match: the share of questions whose answers are all judged right. Examples of one question have ids
+ * that differ behind the last `/` only.
+ */
+export function questionExactMatch({ examples }: TextDataset, predictions: readonly string[]): number {
+  const right = new Map<string, boolean>();
+  examples.forEach(({ id, target }, i) => {
+    const question = id.slice(0, id.lastIndexOf('/'));
+    right.set(question, (right.get(question) ?? true) && predictions[i]!.trim() === target);
+  });
+  return mean([...right.values()].map(Number));
+}
