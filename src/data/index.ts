@@ -80,6 +80,7 @@ export {
   leaveDomainOut,
   type ShotOptions,
 } from './sample.ts';
+export { isTable } from './table.ts';
 export { ensembleFor, ensembles, fillTemplate, templateFor, templates } from './templates.ts';
 export { type Passage, readCorpus } from './text/corpus.ts';
 export {
@@ -100,5 +101,7 @@ export {
   type TextFormatName,
   textFormats,
 } from './text/formats.ts';
+export { splitFiles } from './text/layout.ts';
 export { normalizeAnswer, pearson, questionExactMatch, spearman, textScores } from './text/metrics.ts';
+export { openTextData, type TextOptions } from './text/open.ts';
 export { isTextTask, openTextTask, type TextTaskName, textSuite, textTasks } from './text/suite.ts';

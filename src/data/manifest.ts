@@ -1,39 +1,9 @@
 /** Lists of images with labels: CSV with a header line, or JSONL. */
-import { readFile, stat } from 'node:fs/promises';
-import { basename, dirname, extname, resolve } from 'node:path';
-import { parse } from 'csv-parse/sync';
+import { stat } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
 import { didYouMean } from '../graph/nearest.ts';
 import { assemble, type DataSplits, type FileOptions, type LabelledFile, splitNames } from './files.ts';
-
-type Row = { readonly line: number; readonly values: Record<string, unknown> };
-
-function readCsv(text: string): Row[] {
-  const rows = parse(text, {
-    bom: true,
-    columns: (header: string[]) => header.map((h) => h.trim()),
-    info: true,
-    skip_empty_lines: true,
-    trim: true,
-  }) as { record: Record<string, string>; info: { lines: number } }[];
-  return rows.map(({ record, info }) => ({ line: info.lines, values: record }));
-}
-
-function readJsonl(text: string): Row[] {
-  return text.split('\n').flatMap((source, i) => {
-    if (!source.trim()) return [];
-    const line = i + 1;
-    let values: unknown;
-    try {
-      values = JSON.parse(source.replace(/^\uFEFF/, ''));
-    } catch (error) {
-      throw new Error(`line ${line} is not JSON: ${(error as Error).message}`);
-    }
-    if (typeof values !== 'object' || values === null || Array.isArray(values)) {
-      throw new Error(`line ${line} is not a JSON object`);
-    }
-    return [{ line, values: values as Record<string, unknown> }];
-  });
-}
+import { readTable, type TableRow } from './table.ts';
 
 const columns: Record<string, readonly string[]> = {
   image: ['image', 'path', 'file', 'file_name', 'filename', 'image_path'],
@@ -43,7 +13,7 @@ const columns: Record<string, readonly string[]> = {
 };
 
 /** The value of a column under any of its names; numbers are taken as text. */
-function value(row: Row, column: string): string | undefined {
+function value(row: TableRow, column: string): string | undefined {
   for (const key of columns[column]!) {
     const v = row.values[key];
     if (typeof v === 'number') return String(v);
@@ -61,10 +31,9 @@ export async function imageManifest(path: string, options: FileOptions = {}): Pr
   const fail = (why: string, cause?: unknown): never => {
     throw new Error(`the manifest ${file}: ${why}`, { cause });
   };
-  let rows: Row[] = [];
+  let rows: readonly TableRow[] = [];
   try {
-    const text = await readFile(file, 'utf8');
-    rows = extname(file).toLowerCase() === '.csv' ? readCsv(text) : readJsonl(text);
+    ({ rows } = await readTable(file));
   } catch (error) {
     fail((error as Error).message, error);
   }

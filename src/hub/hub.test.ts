@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { f32 } from '../graph/host.ts';
-import { type Progress, resolveFolder } from './hub.ts';
+import { type Progress, resolveDataset, resolveFolder } from './hub.ts';
 import { encodeSafetensors, readSafetensors } from './safetensors.ts';
 
 const commit = `${'c0ffee'.repeat(6)}beef`;
@@ -81,7 +81,7 @@ function serveHub(request: IncomingMessage, response: ServerResponse, storage: s
   hub.log.push(`${request.method} ${path}`);
   const [key] = Object.keys(hub.status).filter((part) => path.includes(part) && hub.status[part]!.length);
   if (key) return void response.writeHead(hub.status[key]!.shift()!).end();
-  if (path.startsWith('/api/models/owner/name/revision/')) {
+  if (/^\/api\/(?:models|datasets)\/owner\/name\/revision\//.test(path)) {
     if (/(nothing)$/.test(path)) return void response.writeHead(404).end();
     const siblings = Object.keys(hub.files).map((rfilename) => ({ rfilename }));
     return void response.end(JSON.stringify({ sha: commit, siblings }));
@@ -126,6 +126,48 @@ const get = (spec = 'owner/name', options: Parameters<typeof resolveFolder>[1] =
   resolveFolder(spec, { cacheDir: cache, retryDelay: 1, ...options });
 const store = () => join(cache, 'models--owner--name');
 const storageLog = () => hub.log.filter((line) => line.startsWith('storage'));
+
+describe('data sets', () => {
+  const tables = {
+    'README.md': Buffer.from('# data'),
+    'sst2/train-00000-of-00001.parquet': Buffer.from('train'),
+    'sst2/validation-00000-of-00001.parquet': Buffer.from('val'),
+    'cola/train-00000-of-00001.parquet': Buffer.from('cola'),
+    '../train.csv': Buffer.from('elsewhere'),
+  };
+  const open = (config?: string, options: { offline?: boolean } = {}) =>
+    resolveDataset('owner/name', { cacheDir: cache, retryDelay: 1, config, ...options });
+
+  test('the tables of one configuration, in the cache layout of huggingface_hub; offline from there', async () => {
+    hub.files = tables;
+    const folder = await open('sst2');
+    expect(folder).toBe(join(cache, 'datasets--owner--name', 'snapshots', commit));
+    expect(await readdir(folder)).toEqual(['sst2']);
+    const train = join(folder, 'sst2/train-00000-of-00001.parquet');
+    expect(await readFile(train, 'utf8')).toBe('train');
+    expect(await readlink(train)).toBe(
+      `../../../blobs/${gitSha1(tables['sst2/train-00000-of-00001.parquet'])}`,
+    );
+    expect(hub.log).toContain(`GET /api/datasets/owner/name/revision/main`);
+    expect(hub.log.some((line) => line.includes('cola'))).toBe(false);
+    const asked = hub.log.length;
+    expect(await open('sst2', { offline: true })).toBe(folder);
+    await expect(open('cola', { offline: true })).rejects.toThrow('offline');
+    expect(hub.log.length).toBe(asked);
+    await open('cola');
+    expect(await readdir(folder)).toEqual(['cola', 'sst2']);
+  });
+
+  test('what to choose, where there are several or none', async () => {
+    hub.files = tables;
+    await expect(open()).rejects.toThrow(/several configurations: choose one of cola, sst2/);
+    await expect(open('sst')).rejects.toThrow(/no configuration "sst" \(did you mean "sst2"\?\)/);
+    hub.files = { 'name.py': Buffer.from('') };
+    await expect(open()).rejects.toThrow('try owner/name@refs/convert/parquet');
+    await expect(resolveDataset('nowhere', { cacheDir: cache })).rejects.toThrow('written owner/name');
+    expect(await resolveDataset(cache)).toBe(cache);
+  });
+});
 
 describe('downloads', () => {
   test('the wanted files into the cache layout of huggingface_hub', async () => {

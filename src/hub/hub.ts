@@ -1,7 +1,8 @@
 import { access, copyFile, mkdir, readdir, readFile, stat, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isTable, splitFiles } from '../data/index.ts';
 import { didYouMean } from '../graph/nearest.ts';
 import { writeAtomic } from './atomic.ts';
 import { type Connection, download, getJson, HttpError, headOf } from './download.ts';
@@ -45,8 +46,8 @@ const list = async (dir: string) => (await readdir(dir).catch(() => [])).sort();
 export async function resolveFolder(spec: string, options: ResolveOptions = {}): Promise<string> {
   if (spec.startsWith('zoo:')) return zooFolder(spec.slice(4));
   if (await here(spec)) return localFolder(resolve(spec));
-  const [, repo, revision] = /^([\w-][\w.-]*\/[\w.-]+)(?:@(.+))?$/.exec(spec) ?? [];
-  if (repo) return hubFolder(repo, options.revision ?? revision ?? 'main', options);
+  const [, repo, revision] = repoAt.exec(spec) ?? [];
+  if (repo) return hubFolder(modelKind, repo, options.revision ?? revision ?? 'main', options);
   const parent = dirname(resolve(spec));
   const near = didYouMean(basename(spec), await list(parent));
   throw new Error(`${spec}: no such folder${near}; models of the Hugging Face Hub are written owner/name`);
@@ -66,15 +67,65 @@ async function localFolder(path: string): Promise<string> {
   throw new Error(`${path}: no config.json here (found: ${(await list(path)).join(', ') || 'nothing'})`);
 }
 
-async function hubFolder(repo: string, revision: string, options: ResolveOptions): Promise<string> {
+/**
+ * The local folder of a data set: a folder, or `owner/name[@revision]` from the Hub, of which the tables of one
+ * configuration (`sst2` of `nyu-mll/glue`) are downloaded. A data set that has none in its main branch mostly has them
+ * under the revision `refs/convert/parquet`.
+ */
+export async function resolveDataset(
+  spec: string,
+  { config, ...options }: ResolveOptions & { readonly config?: string | undefined } = {},
+): Promise<string> {
+  if (await here(spec)) return resolve(spec);
+  const [, repo, revision] = repoAt.exec(spec) ?? [];
+  if (!repo) throw new Error(`${spec}: no such folder; data sets of the Hub are written owner/name`);
+  const tables: RepoKind = {
+    type: 'datasets',
+    wanted(_, names) {
+      if (names.some(isTable)) return Object.values(splitFiles(names, spec, config)).flat();
+      throw new Error(
+        `${spec}: has no tables (${names.join(', ') || 'no files'}); the Hub mostly converts such a data set: ` +
+          `try ${repo}@refs/convert/parquet`,
+      );
+    },
+    async cached(snapshot) {
+      const names = await readdir(snapshot, { recursive: true }).catch(() => []);
+      try {
+        return Object.keys(splitFiles(names, snapshot, config)).length > 0;
+      } catch {
+        return false;
+      }
+    },
+  };
+  return hubFolder(tables, repo, options.revision ?? revision ?? 'main', options);
+}
+
+const repoAt = /^([\w-][\w.-]*\/[\w.-]+)(?:@(.+))?$/;
+
+/** What differs between the Hub's kinds of repositories. */
+interface RepoKind {
+  readonly type: 'models' | 'datasets';
+  /** Of a repository's files, those to download. */
+  wanted(repo: string, names: readonly string[]): string[];
+  /** Whether a snapshot in the cache can be used. */
+  cached(snapshot: string): Promise<boolean>;
+}
+
+async function hubFolder(
+  kind: RepoKind,
+  repo: string,
+  revision: string,
+  options: ResolveOptions,
+): Promise<string> {
   if (/^[./]|\.\.|[\s\\]/.test(revision))
     throw new Error(`${repo}: ${JSON.stringify(revision)} is no revision`);
   const { env } = process;
   const home = env.HF_HOME ?? join(env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface');
   const cacheDir = options.cacheDir ?? env.HF_HUB_CACHE ?? join(home, 'hub');
-  const store = join(cacheDir, `models--${repo.replace('/', '--')}`);
-  const cached = await cachedSnapshot(store, revision);
-  if (cached && /^[0-9a-f]{40}$/.test(revision)) return cached;
+  const store = join(cacheDir, `${kind.type}--${repo.replace('/', '--')}`);
+  const cached = await cachedSnapshot(kind, store, revision);
+  // Of a data set there may be more configurations than are there.
+  if (cached && kind.type === 'models' && /^[0-9a-f]{40}$/.test(revision)) return cached;
   if (options.offline ?? /^(1|true|yes|on)$/i.test(env.HF_HUB_OFFLINE ?? '')) {
     if (cached) return cached;
     throw new Error(
@@ -85,15 +136,19 @@ async function hubFolder(repo: string, revision: string, options: ResolveOptions
   const headers: Record<string, string> = env.HF_TOKEN ? { authorization: `Bearer ${env.HF_TOKEN}` } : {};
   const connection = { headers, signal: options.signal, retryDelay: options.retryDelay ?? 500 };
   try {
-    return await refresh({ repo, revision, store, endpoint, connection }, options.onProgress);
+    return await refresh({ kind, repo, revision, store, endpoint, connection }, options.onProgress);
   } catch (error) {
     options.signal?.throwIfAborted();
-    if (error instanceof HttpError) throw explain(error, repo, revision, endpoint);
+    if (error instanceof HttpError) throw explain(error, repo, revision, pageOf(kind, endpoint));
     if (!cached) throw error;
     process.emitWarning(`${(error as Error).message}; using the cached ${cached}`);
     return cached;
   }
 }
+
+/** The address below which the Hub has the repositories of a kind. */
+const pageOf = ({ type }: RepoKind, endpoint: string) =>
+  type === 'models' ? endpoint : `${endpoint}/${type}`;
 
 function explain({ status, message }: HttpError, repo: string, revision: string, endpoint: string): Error {
   const token = process.env.HF_TOKEN ? 'that HF_TOKEN may read it' : 'HF_TOKEN, where it is private or gated';
@@ -110,9 +165,10 @@ function explain({ status, message }: HttpError, repo: string, revision: string,
 }
 
 interface Remote {
+  readonly kind: RepoKind;
   readonly repo: string;
   readonly revision: string;
-  /** The model's folder in the cache: blobs, refs, snapshots. */
+  /** The repository's folder in the cache: blobs, refs, snapshots. */
   readonly store: string;
   readonly endpoint: string;
   readonly connection: Connection;
@@ -126,22 +182,22 @@ interface Revision {
 
 /** Brings the snapshot of a revision up to date; files that are there already are not asked for. */
 async function refresh(
-  { repo, revision, store, endpoint, connection }: Remote,
+  { kind, repo, revision, store, endpoint, connection }: Remote,
   onProgress: ResolveOptions['onProgress'],
 ): Promise<string> {
-  const api = `${endpoint}/api/models/${repo}/revision/${encodeURIComponent(revision)}`;
+  const api = `${endpoint}/api/${kind.type}/${repo}/revision/${encodeURIComponent(revision)}`;
   const { sha, siblings } = (await getJson(api, connection)) as Partial<Revision>;
   if (!sha || !siblings || !/^\w+$/.test(sha))
     throw new Error(`${api}: the server names no commit and files`);
-  const names = wantedFiles(
+  const names = kind.wanted(
     repo,
-    siblings.map(({ rfilename }) => rfilename),
+    siblings.map(({ rfilename }) => rfilename).filter((name) => !/^\/|(^|\/)\.\.(\/|$)/.test(name)),
   );
   const snapshot = join(store, 'snapshots', sha);
   const missing: string[] = [];
   for (const name of names) if (!(await here(join(snapshot, name)))) missing.push(name);
 
-  const url = (name: string) => `${endpoint}/${repo}/resolve/${sha}/${name}`;
+  const url = (name: string) => `${pageOf(kind, endpoint)}/${repo}/resolve/${sha}/${name}`;
   const files = await Promise.all(
     missing.map(async (name) => ({ name, ...(await headOf(url(name), connection)) })),
   );
@@ -151,15 +207,16 @@ async function refresh(
   for (const file of files) {
     const blob = join(store, 'blobs', file.etag);
     if (!(await here(blob))) await download(file, blob, connection, (bytes) => report(file.name, bytes));
-    await link(file.etag, blob, join(snapshot, file.name));
+    await link(blob, join(snapshot, file.name));
     report(file.name, file.size ?? 0, true);
   }
   if (sha !== revision) await writeAtomic(join(store, 'refs', revision), [sha]);
   return snapshot;
 }
 
-async function link(etag: string, blob: string, path: string): Promise<void> {
-  await symlink(join('..', '..', 'blobs', etag), path).catch(async (error) => {
+async function link(blob: string, path: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await symlink(relative(dirname(path), blob), path).catch(async (error) => {
     // Another process may have been faster; Windows may not allow links.
     if (error.code !== 'EEXIST') await copyFile(blob, path);
   });
@@ -188,18 +245,24 @@ function wantedFiles(repo: string, names: readonly string[]): string[] {
   return [...names.filter((name) => wanted.test(name)), ...weights];
 }
 
-/** A snapshot in the cache that has all that a model needs. */
-async function cachedSnapshot(store: string, revision: string): Promise<string | undefined> {
+async function cachedSnapshot(kind: RepoKind, store: string, revision: string): Promise<string | undefined> {
   const ref = await readFile(join(store, 'refs', revision), 'utf8').catch(() => revision);
   const snapshot = join(store, 'snapshots', ref.trim());
+  return (await kind.cached(snapshot)) ? snapshot : undefined;
+}
+
+/** Whether a snapshot has all that a model needs. */
+async function isWholeModel(snapshot: string): Promise<boolean> {
   const names = (await list(snapshot)).filter(
     (name) => name === 'config.json' || name.includes('.safetensors'),
   );
   const index = await readJson(join(snapshot, 'model.safetensors.index.json'));
   const shards = Object.values((index?.weight_map ?? {}) as Record<string, string>);
-  for (const name of [...names, ...shards]) if (!(await here(join(snapshot, name)))) return undefined;
-  return names.includes('config.json') && names.length > 1 ? snapshot : undefined;
+  for (const name of [...names, ...shards]) if (!(await here(join(snapshot, name)))) return false;
+  return names.includes('config.json') && names.length > 1;
 }
+
+const modelKind: RepoKind = { type: 'models', wanted: wantedFiles, cached: isWholeModel };
 
 /** Adds up the files' bytes and estimates the rest, ten times a second. */
 function reporter(

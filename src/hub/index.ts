@@ -5,7 +5,7 @@ export { trainBpe, writeClipTokenizer } from './bpe.ts';
 export { checkWeights, type LoadOptions } from './check.ts';
 export { type ClipModel, type ClipOptions, loadClip } from './clip.ts';
 export type { AddedToken, BpeVocabulary, SpecialTokens } from './clip-tokenizer.ts';
-export { type Progress, type ResolveOptions, resolveFolder, zooRoot } from './hub.ts';
+export { type Progress, type ResolveOptions, resolveDataset, resolveFolder, zooRoot } from './hub.ts';
 export { type JsonObject, readJson } from './json.ts';
 export {
   type LanguageFunctions,
