@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import * as zlib from 'node:zlib';
 import { parse } from 'csv-parse/sync';
-import { type Compressors, parquetMetadata, parquetReadObjects } from 'hyparquet';
+import type { Compressors } from 'hyparquet';
 
 export interface TableRow {
   /** Of a text file; of Parquet the number of the row, from 1. */
@@ -87,6 +87,7 @@ interface HubInfo {
 
 async function readParquet(bytes: Buffer): Promise<Table> {
   const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) as ArrayBuffer;
+  const { parquetMetadata, parquetReadObjects } = await import('hyparquet');
   const metadata = parquetMetadata(file);
   const records = await parquetReadObjects({ file, metadata, compressors });
   const rows = records.map((record, i) => ({
