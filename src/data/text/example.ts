@@ -47,7 +47,7 @@ export interface TextSplits {
 }
 
 /** The text of an example as T5 reads it: `task key1: text1 key2: text2` (Raffel et al. 2020). */
-export const inputText = ({ parts }: TextExample, task?: string): string =>
+export const inputText = ({ parts }: Pick<TextExample, 'parts'>, task?: string): string =>
   [...(task ? [task] : []), ...Object.entries(parts).map(([key, text]) => `${key}: ${text}`)].join(' ');
 
 /** Share of the most frequent class: the accuracy of always saying the same. */

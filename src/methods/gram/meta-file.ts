@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { didYouMean } from '../../graph/nearest.ts';
 import { type ClipModel, readSafetensors, writeSafetensors } from '../../hub/index.ts';
 import type { Values } from '../../train/index.ts';
-import { weightsDigest } from '../vlm/weights-digest.ts';
+import { weightsDigest } from '../weights-digest.ts';
 import type { HostName } from './hosts.ts';
 import type { RegulatorForm } from './regulator.ts';
 

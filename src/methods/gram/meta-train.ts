@@ -8,7 +8,7 @@ import { FeatureCache } from '../study/feature-cache.ts';
 import { ImageFeatures } from '../vlm/features.ts';
 import { pixelsOf, rowsOf } from '../vlm/loop.ts';
 import type { PromptMethod } from '../vlm/prompting.ts';
-import { weightsDigest } from '../vlm/weights-digest.ts';
+import { weightsDigest } from '../weights-digest.ts';
 import { orders } from './adapt.ts';
 import { hierarchy, type Topic } from './hierarchy.ts';
 import { hostNames, hosts } from './hosts.ts';

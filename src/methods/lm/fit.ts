@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { TextExample } from '../../data/text/example.ts';
+import type { TextExample } from '../../data/index.ts';
 import type { JsonObject, LanguageModel } from '../../hub/index.ts';
 import {
   adamw,

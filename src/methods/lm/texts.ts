@@ -1,4 +1,4 @@
-import { inputText, type TextExample } from '../../data/text/example.ts';
+import { inputText, type TextExample } from '../../data/index.ts';
 import { f32, type HostTensor, i64, type TensorType } from '../../graph/index.ts';
 import type { LanguageModel } from '../../hub/index.ts';
 import type { Progress } from '../../nn/index.ts';
@@ -19,8 +19,8 @@ export interface EncodedText {
 const answerMark = ' answer:';
 
 /** What a model that writes reads of a text. */
-export const promptOf = (kind: LanguageModel['kind'], example: TextExample): string =>
-  inputText(example) + (kind === 'causal' ? answerMark : '');
+export const promptOf = (kind: LanguageModel['kind'], { parts }: Pick<TextExample, 'parts'>): string =>
+  inputText({ parts }) + (kind === 'causal' ? answerMark : '');
 
 /** Ids that end a target: those of the model, else of its tokenizer. */
 export const endsOf = ({ eosIds, tokenizer }: LanguageModel): readonly number[] =>

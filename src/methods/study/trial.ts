@@ -11,7 +11,7 @@ import { EventQueue } from '../vlm/events.ts';
 import { ImageFeatures } from '../vlm/features.ts';
 import { adapterConfig, type Base, fitAdapter, imagesDigest } from '../vlm/fit.ts';
 import type { RunEvent } from '../vlm/run.ts';
-import { weightsDigest } from '../vlm/weights-digest.ts';
+import { weightsDigest } from '../weights-digest.ts';
 import { codeVersion } from './code-version.ts';
 import { FeatureCache } from './feature-cache.ts';
 import { type Plan, type Protocol, planOf } from './protocols.ts';

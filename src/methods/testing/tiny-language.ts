@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import type { TextExample } from '../../data/text/example.ts';
+import type { TextExample } from '../../data/index.ts';
 import { i64 } from '../../graph/index.ts';
 import { type LanguageModel, readLanguageModel, type Tokenizer } from '../../hub/index.ts';
 import { Random } from '../../runtime/index.ts';

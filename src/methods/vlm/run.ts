@@ -15,13 +15,13 @@ import { zeroShot } from '../baselines/zero-shot.ts';
 import { findMethod } from '../list.ts';
 import { createRun, exists, findRun, finishedRun, writeResult } from '../run-folder.ts';
 import { version } from '../version.ts';
+import { weightsDigest } from '../weights-digest.ts';
 import { evaluate } from './evaluate.ts';
 import { EventQueue } from './events.ts';
 import { exportClassifier } from './export.ts';
 import { ImageFeatures } from './features.ts';
 import { adapterConfig, type Base, fitAdapter, InterruptedError } from './fit.ts';
 import type { Adapter } from './task.ts';
-import { weightsDigest } from './weights-digest.ts';
 
 /** All that decides the result of a run. */
 export interface RunSettings {

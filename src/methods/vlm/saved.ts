@@ -1,8 +1,8 @@
 import { basename } from 'node:path';
 import { type ClipModel, type ClipOptions, type JsonObject, loadAdapter, loadClip } from '../../hub/index.ts';
 import { findMethod } from '../list.ts';
+import { weightsDigest } from '../weights-digest.ts';
 import type { Adapter } from './task.ts';
-import { weightsDigest } from './weights-digest.ts';
 
 /** What `adapter_config.json` says about a tuned classifier. */
 export interface SavedConfig {
