@@ -1,9 +1,10 @@
 import { Command, Option } from 'commander';
 import { type Dataset, openData, templateFor } from '../data/index.ts';
-import { evaluate, findMethod, ImageFeatures, ontoClasses } from '../methods/index.ts';
+import { evaluate, findMethod, ImageFeatures, isLanguageRun, ontoClasses } from '../methods/index.ts';
 import { type Io, percent, table, UsageError } from './io.ts';
 import { Progress } from './progress.ts';
 import { addSource, openSource, type SourceFlags } from './source.ts';
+import { evaluateTexts } from './text-run.ts';
 
 interface Flags extends SourceFlags {
   readonly data?: string;
@@ -30,6 +31,9 @@ export function evalCommand(io: Io): Command {
     )
     .action(async () => {
       const flags = command.opts<Flags>();
+      if (flags.run !== undefined && (await isLanguageRun(flags.run))) {
+        return evaluateTexts({ ...flags, run: flags.run }, io);
+      }
       const progress = new Progress(io);
       const source = await openSource(flags, io, progress);
       const { model, adapter, settings } = source;

@@ -1,12 +1,15 @@
 import { Command } from 'commander';
 import { z } from 'zod';
-import { findMethod, type Method, methods } from '../methods/index.ts';
+import { findMethod, type LanguageMethod, languageMethods, type Method, methods } from '../methods/index.ts';
 import { helpRows } from './flags.ts';
 import { type Io, table, UsageError } from './io.ts';
 
-const describe = ({ name, kind, summary, paper, options }: Method) => ({
+const all: readonly (Method | LanguageMethod)[] = [...methods, ...languageMethods];
+
+const describe = ({ name, summary, paper, options, ...rest }: Method | LanguageMethod) => ({
   name,
-  kind,
+  kind: 'kind' in rest ? rest.kind : 'tune',
+  adapts: 'kind' in rest ? 'CLIP' : 'language models',
   summary,
   paper,
   options: z.toJSONSchema(options, { io: 'input' }).properties,
@@ -21,10 +24,14 @@ export function methodsCommand(io: Io): Command {
     .action((name: string | undefined) => {
       const { json } = command.opts<{ json?: boolean }>();
       if (name === undefined) {
-        if (json) return io.out(`${JSON.stringify({ methods: methods.map(describe) })}\n`);
-        return io.out(`${table(methods.map((m) => [m.name, m.summary]))}\n\nMore: attune methods NAME\n`);
+        if (json) return io.out(`${JSON.stringify({ methods: all.map(describe) })}\n`);
+        const rows = (list: typeof all) => table(list.map((m) => [`  ${m.name}`, m.summary]));
+        return io.out(
+          `On CLIP, for images:\n${rows(methods)}\n\nOn language models, for texts:\n${rows(languageMethods)}\n\n` +
+            'More: attune methods NAME\n',
+        );
       }
-      const method = usage(() => findMethod(name));
+      const method = languageMethods.find((m) => m.name === name) ?? usage(() => findMethod(name));
       if (json) return io.out(`${JSON.stringify(describe(method))}\n`);
       io.out(
         `${method.name}: ${method.summary}\n${method.paper}\n\n${table(helpRows(method.options))}\n\n` +

@@ -1,6 +1,8 @@
 import { Command, Option } from 'commander';
 import {
   findMethod,
+  type LanguageMethod,
+  languageMethods,
   type Method,
   methods,
   type RunResult,
@@ -13,11 +15,14 @@ import { addFlags, checkFlags, count, counts, givenFlags } from './flags.ts';
 import { type Io, percent, table, UsageError } from './io.ts';
 import { usage } from './methods.ts';
 import { drain, Progress } from './progress.ts';
+import { tuneTextCommand } from './tune-text.ts';
 
 const defaults = { model: 'zoo:icon-clip', method: 'coop', data: 'icons-unseen', shots: 16, seed: 1 };
 
 /** The method whose flags the command line must know before it is parsed. */
-async function methodOf(argv: readonly string[]): Promise<Method> {
+async function methodOf(
+  argv: readonly string[],
+): Promise<{ kind: 'images'; method: Method } | { kind: 'text'; method: LanguageMethod }> {
   const valueAfter = (flag: string) => {
     const at = argv.findIndex((a) => a === flag || a.startsWith(`${flag}=`));
     return at < 0 ? undefined : argv[at]!.includes('=') ? argv[at]!.slice(flag.length + 1) : argv[at + 1];
@@ -26,7 +31,8 @@ async function methodOf(argv: readonly string[]): Promise<Method> {
   const stored =
     dir && !dir.startsWith('-') ? await readSettings<RunSettings>(dir).catch(() => undefined) : undefined;
   const name = valueAfter('--method') ?? stored?.method ?? defaults.method;
-  return usage(() => findMethod(name));
+  const text = languageMethods.find((m) => m.name === name);
+  return text ? { kind: 'text', method: text } : { kind: 'images', method: usage(() => findMethod(name)) };
 }
 
 /** Flags of `tune` that hold for any method. */
@@ -50,7 +56,9 @@ const settingKeys = [
 ] as const;
 
 export async function tuneCommand(argv: readonly string[], io: Io): Promise<Command> {
-  const method = await methodOf(argv);
+  const chosen = await methodOf(argv);
+  if (chosen.kind === 'text') return tuneTextCommand(chosen.method, io);
+  const { method } = chosen;
   const command = new Command('tune')
     .summary('adapt a model to a few labelled images')
     .description(
@@ -58,7 +66,11 @@ export async function tuneCommand(argv: readonly string[], io: Io): Promise<Comm
         'classifier into a run folder.',
     )
     .option('-m, --model <spec>', 'zoo:NAME, a folder, or owner/name of the Hugging Face Hub', defaults.model)
-    .option('--method <name>', `one of ${methods.map((m) => m.name).join(', ')}`, defaults.method)
+    .option(
+      '--method <name>',
+      `one of ${methods.map((m) => m.name).join(', ')}; for texts: ${languageMethods.map((m) => m.name).join(', ')}`,
+      defaults.method,
+    )
     .option(
       '-d, --data <source>',
       'a built-in set (attune data), a folder with one sub-folder a class, a .csv or .jsonl',

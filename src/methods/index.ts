@@ -5,6 +5,19 @@ export { imagesOf, type LabelledImages, normalised } from './dcc/images.ts';
 export { condensationOptions } from './dcc/options.ts';
 export { readSynthetic, type SyntheticSet, syntheticImages } from './dcc/synthetic.ts';
 export { findMethod, methods } from './list.ts';
+export { type AdaptedModel, attach, type LanguageAdapter } from './lm/adapter.ts';
+export { fitLanguage, type LanguageFit, type LanguageFitted } from './lm/fit.ts';
+export type { Injection } from './lm/injection.ts';
+export { findLanguageMethod, languageMethods } from './lm/list.ts';
+export { defineLanguageMethod, type LanguageMethod } from './lm/method.ts';
+export { type TextPrediction, TextPredictor } from './lm/predict.ts';
+export {
+  type LanguageEvent,
+  type LanguageResult,
+  type LanguageSettings,
+  tuneLanguage,
+} from './lm/run.ts';
+export { isLanguageRun, openLanguageRun, type SavedLanguageRun } from './lm/saved.ts';
 export { defineMethod, type Method, type MethodKind } from './method.ts';
 export { foldMasks } from './r-amt/masks.ts';
 export type { Chart, Claim, Finding, Lab, Reproduction } from './reproduction.ts';

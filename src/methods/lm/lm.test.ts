@@ -13,7 +13,7 @@ import { findLanguageMethod, languageMethods } from './list.ts';
 import { TextScorer } from './scorer.ts';
 import { encodeText, endsOf, promptOf, shapeOf } from './texts.ts';
 
-const task = { kind: 'classification', classes: tinyClasses } as const;
+const task = { kind: 'classification', classes: tinyClasses, parts: ['text'] } as const;
 /** Options under which a method learns the tiny task in a second. */
 const small: Record<string, object> = {
   'full-fine-tuning': { learningRate: 0.01 },

@@ -18,7 +18,7 @@ export const promptOptions = (d: { length: number; init?: 'vocabulary' | 'text';
     .describe(
       'what they begin as: embeddings of tokens drawn from the 5,000 most frequent, of a text, of the class names, or U(−0.5, 0.5)',
     ),
-  text: z
+  initText: z
     .string()
     .default(d.text ?? '')
     .describe('the text of `init` text, repeated until it is long enough'),
@@ -26,7 +26,7 @@ export const promptOptions = (d: { length: number; init?: 'vocabulary' | 'text';
 export interface PromptOptions {
   readonly length: number;
   readonly init: 'vocabulary' | 'text' | 'labels' | 'random';
-  readonly text: string;
+  readonly initText: string;
 }
 
 /** The model's table of token embeddings, float32 [vocabulary, width]. */
@@ -50,7 +50,7 @@ export function promptInit({ model, task }: Subject, o: PromptOptions): Initiali
   if (o.init === 'random')
     return ([n, width], random) => random.fill(n! * width!, (r) => r.uniform(-0.5, 0.5));
   const { tokenizer } = model;
-  const words = { text: o.text.trim(), labels: task.classes.join(' '), vocabulary: ' ' }[o.init];
+  const words = { text: o.initText.trim(), labels: task.classes.join(' '), vocabulary: ' ' }[o.init];
   if (words === '') {
     const missing = o.init === 'text' ? 'no text is given' : 'the task has no classes';
     throw new Error(`init "${o.init}": ${missing}; choose another init, such as vocabulary`);

@@ -20,6 +20,7 @@ import { fitLanguage } from './fit.ts';
 import { findLanguageMethod } from './list.ts';
 import { TextPredictor } from './predict.ts';
 import { saveLanguageAdapter } from './saved.ts';
+import type { TextTask } from './score.ts';
 
 /** All that decides the result of a run on texts. */
 export interface LanguageSettings {
@@ -152,6 +153,13 @@ async function* openBench(
   return { model, data, events, warnings };
 }
 
+/** What is to be said of the texts of a data set. */
+export const taskOf = ({ kind, classes, examples }: TextDataset): TextTask => ({
+  kind,
+  classes,
+  parts: Object.keys(examples[0]?.parts ?? {}),
+});
+
 /** `count` of the texts, drawn by a seed; all where it is 0. */
 export function drawTexts({ examples }: TextDataset, count: number, seed: number): TextDataset['examples'] {
   if (count === 0 || count >= examples.length) return examples;
@@ -166,7 +174,7 @@ async function* run(
   const started = performance.now();
   const { dir, resume, signal } = place;
   const { seed, options } = settings;
-  const task = { kind: data.train.kind, classes: data.train.classes };
+  const task = taskOf(data.train);
   const train = drawTexts(data.train, settings.count, seed);
   const method = findLanguageMethod(settings.method);
   const classes = task.classes.length ? ` of ${task.classes.length} classes` : '';

@@ -1,9 +1,11 @@
+import { join } from 'node:path';
 import {
   type JsonObject,
   type LanguageModel,
   type LoadOptions,
   loadAdapter,
   loadLanguageModel,
+  readJson,
   saveAdapter,
 } from '../../hub/index.ts';
 import { version } from '../version.ts';
@@ -44,7 +46,7 @@ export interface SavedLanguageRun {
 
 /** Whether a run folder holds an adapter of a language model. */
 export const isLanguageRun = async (dir: string): Promise<boolean> =>
-  'task' in (await loadAdapter(dir)).config;
+  (await readJson(join(dir, 'adapter_config.json')))?.task !== undefined;
 
 /**
  * Opens a run folder: its adapter and the base model that it was trained on (`model` says where that lies now, if it was moved).

@@ -7,6 +7,8 @@ import { crossEntropy, mse, type Scope, type Tree } from '../../nn/index.ts';
 export interface TextTask {
   readonly kind: 'classification' | 'regression' | 'text';
   readonly classes: readonly string[];
+  /** Names of the parts of a text, in their order. */
+  readonly parts: readonly string[];
 }
 
 /**

@@ -9,7 +9,7 @@ import { InterruptedError } from '../vlm/fit.ts';
 import { fitLanguage } from './fit.ts';
 import { findLanguageMethod } from './list.ts';
 import { TextPredictor } from './predict.ts';
-import { drawTexts } from './run.ts';
+import { drawTexts, taskOf } from './run.ts';
 import { saveLanguageAdapter } from './saved.ts';
 
 /** A training on a built-in task (or any text data), and its test. */
@@ -57,7 +57,7 @@ export async function languageTrial(
   const model = await loadLanguageModel(trial.model);
   const data = await openTextData(trial.data);
   const method = findLanguageMethod(trial.method);
-  const task = { kind: data.train.kind, classes: data.train.classes };
+  const task = taskOf(data.train);
   const drawn = drawTexts(data.train, trial.count ?? 0, trial.seed);
   const train = change ? change.texts(drawn) : drawn;
   const events = fitLanguage({

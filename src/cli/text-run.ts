@@ -1,0 +1,122 @@
+import { majorityRate, openTextData, type TextExample, textScores } from '../data/index.ts';
+import { resolveDataset } from '../hub/index.ts';
+import { type LanguageSettings, openLanguageRun, readSettings, TextPredictor } from '../methods/index.ts';
+import { type Io, percent, table, UsageError } from './io.ts';
+import { Progress } from './progress.ts';
+import { loadOptions } from './source.ts';
+
+interface Flags {
+  readonly run: string;
+  readonly model?: string;
+  readonly json?: boolean;
+  readonly allowUnusedWeights?: boolean;
+}
+
+async function openPredictor(flags: Flags, io: Io, progress: Progress) {
+  const load = loadOptions(flags, io, progress);
+  const run = await openLanguageRun(flags.run, { ...load, ...(flags.model && { model: flags.model }) });
+  return { ...run, predictor: await TextPredictor.open(run.model, run.adapter) };
+}
+
+/** Between the parts of a text on the command line. */
+const separator = '|||';
+
+function partsOf(text: string, names: readonly string[]): TextExample['parts'] {
+  const parts = names.length > 1 ? text.split(separator) : [text];
+  if (parts.length !== names.length) {
+    const wanted = names.join(` ${separator} `);
+    throw new UsageError(
+      `"${text}" has ${parts.length} parts, but the run was trained on ${names.length}: "${wanted}"`,
+    );
+  }
+  return Object.fromEntries(names.map((name, i) => [name, parts[i]!.trim()]));
+}
+
+/** `attune predict` of a run on texts. */
+export async function predictTexts(
+  texts: readonly string[],
+  { top, ...flags }: Flags & { readonly top: number },
+  io: Io,
+): Promise<void> {
+  const progress = new Progress(io);
+  const { adapter, model, predictor } = await openPredictor(flags, io, progress);
+  const { classes, parts } = adapter.task;
+  try {
+    const examples = texts.map((text) => ({ id: text, parts: partsOf(text, parts) }));
+    const predictions = await predictor.predict(examples, { signal: io.signal });
+    progress.clear();
+    const answers = predictions.map(({ text, probabilities }, i) => ({
+      input: texts[i]!,
+      text,
+      ...(probabilities && {
+        predictions: probabilities
+          .map((probability, c) => ({ label: classes[c]!, probability }))
+          .sort((a, b) => b.probability - a.probability)
+          .slice(0, top),
+      }),
+    }));
+    if (flags.json) {
+      return io.out(
+        `${JSON.stringify({ run: flags.run, model: model.spec, method: adapter.method, texts: answers })}\n`,
+      );
+    }
+    for (const { input, text, predictions: ranked } of answers) {
+      const lines = ranked?.map((p) => `${percent(p.probability).padStart(9)}  ${p.label}`) ?? [`  ${text}`];
+      io.out(`${input}\n${lines.join('\n')}\n`);
+    }
+  } finally {
+    await predictor.release();
+  }
+}
+
+/** `attune eval` of a run on texts: its own test texts, or those of other data. */
+export async function evaluateTexts(
+  {
+    data,
+    split,
+    ...flags
+  }: Flags & { readonly data?: string; readonly split: 'train' | 'val' | 'test' | 'all' },
+  io: Io,
+): Promise<void> {
+  const progress = new Progress(io);
+  const settings = await readSettings<LanguageSettings>(flags.run).catch(() => undefined);
+  const spec = data ?? settings?.data;
+  if (spec === undefined) throw new UsageError('say on which data: --data SOURCE');
+  const { config, text, label } = data === undefined && settings ? settings : {};
+  const splits = await openTextData(spec, {
+    ...(config !== undefined && { config }),
+    ...(text && { text }),
+    ...(label !== undefined && { label }),
+    download: (name, part) => resolveDataset(name, { config: part, signal: io.signal }),
+  });
+  for (const warning of splits.warnings) progress.say(`warning: ${warning}`);
+  const chosen = split === 'all' ? (['train', 'val', 'test'] as const) : [split];
+  const set = { ...splits.test, examples: chosen.flatMap((part) => splits[part].examples) };
+  const { adapter, model, predictor } = await openPredictor(flags, io, progress);
+  try {
+    if (String(set.classes) !== String(adapter.task.classes)) {
+      const [there, here] = [adapter.task.classes, set.classes].map((c) => c.join(', ') || 'none');
+      throw new UsageError(`${flags.run} was trained on the classes ${there}; those of ${spec} are ${here}`);
+    }
+    const predictions = await predictor.predict(set.examples, {
+      signal: io.signal,
+      onProgress: (done, total) => progress.update('texts', done, total),
+    });
+    progress.clear();
+    const scores = textScores(
+      set,
+      predictions.map((p) => p.text),
+    );
+    const majority = set.kind === 'classification' ? { majority: majorityRate(set) } : {};
+    const result = {
+      ...{ run: flags.run, model: model.spec, method: adapter.method, data: spec, split },
+      ...{ texts: set.examples.length, scores, ...majority },
+    };
+    if (flags.json) return io.out(`${JSON.stringify(result)}\n`);
+    const rows = Object.entries(scores).map(([name, value]) => [name, percent(value)]);
+    const always = Object.entries(majority).map(([name, value]) => [name, percent(value)]);
+    io.out(`${table([...rows, ...always, ['texts', String(set.examples.length)]])}\n`);
+  } finally {
+    await predictor.release();
+  }
+}
