@@ -146,11 +146,24 @@ function injectCausal(model: CausalModel, injection: Injection): CausalModel {
     ...model,
     cacheBefore: (injection.soft?.length ?? 0) + (injection.prefix?.length ?? 0),
     decode(s, inputs) {
-      if (inputs.past) return model.decode(s, inputs);
+      if (inputs.past) return model.decode(s, written(s, model, injection, inputs));
       const read = readInputs<SequenceInputs>(s, functions, injection, inputs);
       return withPrefix(model.decode(s, read), read.past);
     },
   };
+}
+
+/** Tokens that were written: an offset by position goes on behind the text, as it did when the target was read in training. */
+function written(
+  s: Scope,
+  model: CausalModel,
+  { text, soft, prefix }: Injection,
+  inputs: SequenceInputs,
+): SequenceInputs {
+  const { tokens, positions } = inputs;
+  if (!text || tokens.rank === 3 || !positions) return inputs;
+  const before = (soft?.length ?? 0) + (prefix?.length ?? 0);
+  return { ...inputs, tokens: text(s, model.embed(s, tokens), positions.sub(before)) };
 }
 
 function injectPairs(model: Seq2SeqModel, injection: Injection): Seq2SeqModel {

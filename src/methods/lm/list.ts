@@ -1,4 +1,6 @@
 import { didYouMean } from '../../graph/nearest.ts';
+import { dept } from '../dept/method.ts';
+import { ept } from '../ept/method.ts';
 import { adapters } from '../lm-baselines/adapters.ts';
 import { bitfit } from '../lm-baselines/bitfit.ts';
 import { fullFineTuning } from '../lm-baselines/full-fine-tuning.ts';
@@ -19,6 +21,8 @@ export const languageMethods: readonly LanguageMethod[] = [
   promptTuning,
   pTuning,
   prefixTuning,
+  dept,
+  ept,
 ];
 
 /** The method of that name; otherwise an error that suggests one. */

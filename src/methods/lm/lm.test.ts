@@ -24,12 +24,14 @@ const small: Record<string, object> = {
   'prompt-tuning': { length: 4, learningRate: 0.03 },
   'p-tuning': { length: 4, learningRate: 0.01, encoderWidth: 8 },
   'prefix-tuning': { length: 4, learningRate: 0.1 },
+  dept: { length: 2, rank: 3, init: 'vocabulary', learningRate: 0.03, offsetRate: 0.03 },
+  ept: { length: 4, rank: 3, budget: 6, learningRate: 0.06, offsetRate: 0.01 },
 };
 const fitOf = async (family: (typeof tinyFamilies)[number], name: string, more: Partial<LanguageFit> = {}) =>
   ({
     model: await tinyLanguage(family),
     method: findLanguageMethod(name),
-    options: { steps: 150, batch: 16, maxLength: 10, evaluations: 3, ...small[name] },
+    options: { steps: 100, batch: 16, maxLength: 10, evaluations: 3, ...small[name] },
     task,
     train: tinyTexts(64, 1),
     val: tinyTexts(32, 2),
