@@ -23,7 +23,8 @@ export const promptTuning = defineLanguageMethod({
     ...tuningOptions({ rate: 0, why: promptRateReason }),
   }),
   async inject(subject, o) {
-    const source = o.source ? await sourcePrompt(o.source, subject, o.length) : undefined;
+    const shape = [o.length, subject.model.model.width];
+    const source = o.source ? await sourcePrompt(o.source, shape) : undefined;
     const init = source ? valueInit(source) : promptInit(subject, o);
     return { soft: { ...plainPrompt(subject, o.length, init), readAt: o.readAt } };
   },

@@ -9,6 +9,7 @@ import { lora } from '../lm-baselines/lora.ts';
 import { pTuning } from '../lm-baselines/p-tuning.ts';
 import { prefixTuning } from '../lm-baselines/prefix-tuning.ts';
 import { promptTuning } from '../lm-baselines/prompt-tuning.ts';
+import { panda } from '../panda/method.ts';
 import type { LanguageMethod } from './method.ts';
 
 /** All methods that adapt a language model, in the order of lists. */
@@ -21,6 +22,7 @@ export const languageMethods: readonly LanguageMethod[] = [
   promptTuning,
   pTuning,
   prefixTuning,
+  panda,
   dept,
   ept,
 ];

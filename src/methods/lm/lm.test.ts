@@ -24,6 +24,7 @@ const small: Record<string, object> = {
   'prompt-tuning': { length: 4, learningRate: 0.03 },
   'p-tuning': { length: 4, learningRate: 0.01, encoderWidth: 8 },
   'prefix-tuning': { length: 4, learningRate: 0.1 },
+  panda: { length: 4, learningRate: 0.1 },
   dept: { length: 2, rank: 3, init: 'vocabulary', learningRate: 0.03, offsetRate: 0.03 },
   ept: { length: 4, rank: 3, budget: 6, learningRate: 0.06, offsetRate: 0.01 },
 };

@@ -39,6 +39,29 @@ export async function saveLanguageAdapter(
   await saveAdapter(dir, { config, tensors });
 }
 
+/** The adapter of a run folder for a model that is there already. Throws where it was trained on other weights, or for other classes. */
+export async function loadLanguageAdapter(
+  dir: string,
+  model: LanguageModel,
+  wanted?: TextTask,
+): Promise<LanguageAdapter> {
+  const files = await loadAdapter(dir);
+  const { method, options, task, base_model_sha256: digest } = files.config as unknown as SavedConfig;
+  if (typeof method !== 'string' || !task) {
+    throw new Error(`${dir}: adapter_config.json is not of a language model that \`attune tune\` adapted`);
+  }
+  if ((await weightsDigest(model)) !== digest) {
+    throw new Error(
+      `${dir} was trained on other weights than ${model.spec} has (SHA-256 ${String(digest).slice(0, 12)}… expected); ` +
+        'give the base model of the training with --model',
+    );
+  }
+  if (wanted && String(wanted.classes) !== String(task.classes)) {
+    throw new Error(`${dir} was trained on the classes ${task.classes}, here are ${wanted.classes}`);
+  }
+  return { method, options, task, tensors: files.tensors };
+}
+
 export interface SavedLanguageRun {
   readonly model: LanguageModel;
   readonly adapter: LanguageAdapter;
@@ -56,21 +79,11 @@ export async function openLanguageRun(
   dir: string,
   { model: moved, ...options }: LoadOptions & { model?: string } = {},
 ): Promise<SavedLanguageRun> {
-  const files = await loadAdapter(dir);
-  const config = files.config as unknown as SavedConfig;
-  const { method, task, base_model_name_or_path: base, base_model_sha256: digest } = config;
-  if (typeof method !== 'string' || typeof base !== 'string' || !task) {
-    throw new Error(`${dir}: adapter_config.json is not of a language model that \`attune tune\` adapted`);
-  }
+  const base = (await loadAdapter(dir)).config.base_model_name_or_path;
+  if (typeof base !== 'string') throw new Error(`${dir}: adapter_config.json names no base model`);
   const model = await loadLanguageModel(moved ?? base, options).catch((error: Error) => {
     const hint = moved === undefined ? '; say where the base model is with --model' : '';
     throw new Error(`${dir}: its base model cannot be loaded: ${error.message}${hint}`, { cause: error });
   });
-  if ((await weightsDigest(model)) !== digest) {
-    throw new Error(
-      `${dir} was trained on other weights than ${moved ?? base} has now (SHA-256 ${String(digest).slice(0, 12)}… expected); ` +
-        'give the base model of the training with --model',
-    );
-  }
-  return { model, adapter: { method, options: config.options, task, tensors: files.tensors } };
+  return { model, adapter: await loadLanguageAdapter(dir, model) };
 }
