@@ -14,7 +14,11 @@ interface Flags {
 
 async function openPredictor(flags: Flags, io: Io, progress: Progress) {
   const load = loadOptions(flags, io, progress);
-  const run = await openLanguageRun(flags.run, { ...load, ...(flags.model && { model: flags.model }) });
+  const run = await openLanguageRun(flags.run, {
+    ...load,
+    onWarning: (text) => progress.say(`warning: ${text}`),
+    ...(flags.model && { model: flags.model }),
+  });
   return { ...run, predictor: await TextPredictor.open(run.model, run.adapter) };
 }
 

@@ -37,7 +37,7 @@ export const panda = defineLanguageMethod({
   inject: (subject, o) => ({ prefix: plainPrefix(subject, o.length) }),
   async objective({ model, task }, o) {
     const teacher = o.teacher
-      ? await attach(model, await loadLanguageAdapter(o.teacher, model, task))
+      ? await attach(model, await loadLanguageAdapter(o.teacher, model, { task }))
       : undefined;
     return (s, { loss, logits, batch }): { loss: Tensor } & Tree => {
       if (!teacher) return { loss };
