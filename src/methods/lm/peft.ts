@@ -258,6 +258,7 @@ export function toPeft(model: LanguageModel, adapter: LanguageAdapter): AdapterF
     ...(heads.size && { modules_to_save: [...heads] }),
     ...configOf(type, o, model),
   };
+  if (!isPrompt(type) && family.transposed) config.fan_in_fan_out = true;
   if (type === 'LORA') config.target_modules = list(o.targets, family.lora) as string[];
   if (type === 'IA3') {
     const [outer, feedForward] = [list(o.targets, family.ia3), list(o.feedForward, family.ia3FeedForward)];
