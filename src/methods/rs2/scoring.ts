@@ -12,6 +12,7 @@ import { type Rows, row } from '../gram/k-means.ts';
 import { InterruptedError } from '../vlm/fit.ts';
 import { perturbations } from './deepfool.ts';
 import type { ScoreRun, Scores } from './selector.ts';
+import { type Clock, wallClock } from './time-to-accuracy.ts';
 
 /** How the networks that score images are trained. */
 export const scoringOptions = z.strictObject({
@@ -31,6 +32,7 @@ export class Scoring implements Scores {
   private readonly classifier: Classifier;
   private readonly known = new Map<string, Promise<{ value: unknown; seconds: number }>>();
   private used = new Set<string>();
+  private readonly clock: Clock;
 
   constructor(
     private readonly images: ImageSet,
@@ -39,10 +41,13 @@ export class Scoring implements Scores {
     private readonly more: {
       readonly signal?: AbortSignal;
       readonly onProgress?: (text: string, done: number, total: number) => void;
+      /** What `timed` reads (default: the wall clock). */
+      readonly clock?: Clock;
     } = {},
   ) {
     const { scoringEpochs: _e, runs, activeEpochs: _a, ...network } = options;
     this.runs = runs;
+    this.clock = more.clock ?? wallClock;
     const complete = { ...network, rounds: options.scoringEpochs };
     this.classifier = new Classifier(complete, images.shape, images.classes.length, normalisationOf(images));
   }
@@ -51,9 +56,9 @@ export class Scoring implements Scores {
     this.used.add(name);
     const before = this.known.get(name);
     if (before) return (await before).value as T;
-    const started = performance.now();
+    const started = this.clock();
     const value = work();
-    const seconds = () => (performance.now() - started) / 1000;
+    const seconds = () => this.clock() - started;
     this.known.set(
       name,
       value.then((v) => ({ value: v, seconds: seconds() })),
@@ -67,9 +72,9 @@ export class Scoring implements Scores {
   async timed<T>(work: () => Promise<T>): Promise<{ result: T; seconds: number }> {
     const before = new Set(this.known.keys());
     this.used = new Set();
-    const started = performance.now();
+    const started = this.clock();
     const result = await work();
-    let seconds = (performance.now() - started) / 1000;
+    let seconds = this.clock() - started;
     for (const name of this.used) if (before.has(name)) seconds += (await this.known.get(name)!).seconds;
     return { result, seconds };
   }

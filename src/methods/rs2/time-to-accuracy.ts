@@ -1,3 +1,14 @@
+/** Seconds since some moment. */
+export type Clock = () => number;
+
+export const wallClock: Clock = () => performance.now() / 1000;
+
+/** Of all threads of this process; on a machine that others use too, what waiting for them took is left out. */
+export const cpuClock: Clock = () => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+};
+
 /** A training after one of its rounds. */
 export interface Round {
   readonly steps: number;

@@ -12,7 +12,7 @@ import { InterruptedError } from '../vlm/fit.ts';
 import { selectors } from './list.ts';
 import { Scoring, scoringOptions } from './scoring.ts';
 import { selectImages, selectionOptions } from './select.ts';
-import { meanRounds, type Round, type TimedRound, timed } from './time-to-accuracy.ts';
+import { type Clock, meanRounds, type Round, type TimedRound, timed, wallClock } from './time-to-accuracy.ts';
 
 /** A data set and how networks are trained on it, one protocol for all methods. */
 export interface Task {
@@ -24,6 +24,12 @@ export interface Task {
   readonly scoringEpochs: number;
   /** Pre-trainings that GraNd and EL2N average over; the paper has ten. */
   readonly runs: number;
+  /** Epochs of each training of active learning. */
+  readonly activeEpochs: number;
+  /** Images that active learning adds at a time. */
+  readonly activeStep: number;
+  /** How often at most the test accuracy is taken in the course of a training. */
+  readonly measurements: number;
   /** Accuracies whose times are compared. */
   readonly targets: readonly number[];
 }
@@ -48,6 +54,9 @@ export const mnist: Task = {
   batch: 128,
   scoringEpochs: 10,
   runs: 3,
+  activeEpochs: 50,
+  activeStep: 1000,
+  measurements: 20,
   targets: [0.8, 0.9, 0.95],
 };
 export const icons: Task = {
@@ -60,7 +69,14 @@ export const icons: Task = {
   targets: [0.1, 0.2, 0.3],
 };
 /** The digits of `digits`, 5,000 of them. */
-export const digits: Task = { ...mnist, name: 'digits', data: 'digits', rounds: 20, batch: 16 };
+export const digits: Task = {
+  ...mnist,
+  name: 'digits',
+  data: 'digits',
+  rounds: 20,
+  batch: 16,
+  activeEpochs: 20,
+};
 
 export const resampling = ['rs2', 'rs2-replacement', 'rs2-stratified'];
 /** All that can be trained by. */
@@ -72,10 +88,8 @@ export interface Plan {
   readonly seeds: readonly number[];
 }
 
-/** How often the test accuracy is taken in the course of a training. */
-const measurements = 20;
-
-type Place = Pick<Lab, 'dir' | 'signal' | 'say'>;
+/** `clock`: what selections and steps are timed with (default: the wall clock). */
+type Place = Pick<Lab, 'dir' | 'signal' | 'say'> & { readonly clock?: Clock };
 
 /** Trains by every method at every share; what the same code measured before is read from the place's folder. */
 export async function trialsOf(lab: Place, task: Task, plan: Plan): Promise<Trial[]> {
@@ -124,23 +138,26 @@ async function imagesOf({ data, size }: Task) {
 
 const networkOf = ({ rounds, batch }: Task) => classifierOptions.parse({ rounds, batch });
 const scoringOf = (task: Task) => {
-  const { rounds, ...network } = networkOf(task);
+  const { rounds: _, ...network } = networkOf(task);
   return scoringOptions.parse({
     ...network,
     scoringEpochs: task.scoringEpochs,
     runs: task.runs,
-    activeEpochs: rounds,
+    activeEpochs: task.activeEpochs,
   });
 };
 
-function benchOf(task: Task, train: ImageSet, seed: number, { signal }: Place) {
+function benchOf(task: Task, train: ImageSet, seed: number, { signal, clock = wallClock }: Place) {
   const classifier = new Classifier(
     networkOf(task),
     train.shape,
     train.classes.length,
     normalisationOf(train),
   );
-  return { classifier, scoring: new Scoring(train, scoringOf(task), seed, signal ? { signal } : {}) };
+  return {
+    classifier,
+    scoring: new Scoring(train, scoringOf(task), seed, { clock, ...(signal && { signal }) }),
+  };
 }
 
 async function trialOf(
@@ -148,7 +165,7 @@ async function trialOf(
   { train, test }: { train: ImageSet; test: ImageSet },
   { classifier, scoring }: { classifier: Classifier; scoring: Scoring },
   { method, share, seed }: Pick<Trial, 'method' | 'share' | 'seed'>,
-  { signal }: Place,
+  { signal, clock = wallClock }: Place,
 ): Promise<Trial> {
   let [sampler, selection]: [Sampler, number] = [fullSampler(train.labels.length, seed), 0];
   // All images with as many updates.
@@ -156,7 +173,8 @@ async function trialOf(
   if (Object.hasOwn(samplers, method) && method !== 'full') {
     sampler = samplers[method]!.of(train.labels, share, seed);
   } else if (method !== 'full') {
-    const options = selectionOptions.parse({ method, fraction: share, seed, ...scoringOf(task) });
+    const { activeStep } = task;
+    const options = selectionOptions.parse({ method, fraction: share, seed, activeStep, ...scoringOf(task) });
     const chosen = await selectImages(train, options, { scoring });
     sampler = subsetSampler(chosen.indices, train.labels.length, seed, chosen.weights);
     selection = chosen.seconds;
@@ -168,14 +186,14 @@ async function trialOf(
     seed,
     rounds: epochs,
     evaluation: {
-      every: Math.ceil(epochs / measurements),
+      every: Math.ceil(epochs / task.measurements),
       run: async (params) => ({ accuracy: await classifier.accuracy(params, test) }),
     },
     ...(signal && { signal }),
   });
   let seconds = 0;
   for (;;) {
-    const started = performance.now();
+    const started = clock();
     const { done, value } = await events.next();
     if (done) {
       if (value.stopped === 'interrupted')
@@ -184,7 +202,7 @@ async function trialOf(
       return { method, share, seed, selection, batch, stepSeconds: seconds / value.step, rounds };
     }
     // Compilation comes before the first step, evaluation between steps.
-    if (value.type === 'step') seconds += (performance.now() - started) / 1000;
+    if (value.type === 'step') seconds += clock() - started;
     if (value.type === 'evaluation') rounds.push({ steps: value.step, accuracy: value.metrics.accuracy! });
   }
 }
