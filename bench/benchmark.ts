@@ -26,6 +26,7 @@ export interface Running {
   step(): Promise<number>;
   /** Arrays that both sides must agree on after the first step. */
   results(): Values;
+  release(): Promise<void>;
 }
 
 export const inputsOf = (batch: Values): Tree =>
@@ -103,6 +104,7 @@ export function training(options: TrainingOptions): Benchmark {
               return match ? [[match[1]!, value]] : [];
             }),
           ),
+        release: () => step.release(),
       };
     },
   };

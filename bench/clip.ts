@@ -59,6 +59,7 @@ const images: Benchmark = {
         return data.reduce((sum, x) => sum + Math.abs(x), 0) / data.length;
       },
       results: () => ({ features: features! }),
+      release: () => program.release(),
     };
   },
 };

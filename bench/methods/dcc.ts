@@ -77,6 +77,7 @@ export const dccStep: Benchmark = {
         return next.loss;
       },
       results: () => ({ synthetic: Object.values(state.optimizer)[0]! }),
+      release: () => matching.release(),
     };
   },
 };

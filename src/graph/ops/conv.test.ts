@@ -62,7 +62,7 @@ describe('gradients of convolutions equal finite differences, first and second o
   });
 });
 
-test('the input gradient is a convolution, the weight gradient a product for each tap', () => {
+test('the input gradient is a convolution, the weight gradient one product or, with many channels, one for each tap', () => {
   const x = input('x', [2, 3, 8]);
   const w = input('w', [4, 3, 2]);
   const [dx] = grad(ops.conv(x, w, undefined, { padding: 1 }).sum(), [x]);
@@ -78,8 +78,14 @@ test('the input gradient is a convolution, the weight gradient a product for eac
     %8 = custom(%7, %1, %0) : float32[2, 3, 8]
     dx = %8"
   `);
-  const [dw] = grad(ops.conv(x, w).sum(), [w]);
-  expect(print({ dw: dw! }).match(/matmul/g)).toHaveLength(2);
+  for (const [channels, out, products] of [
+    [3, 4, 1],
+    [16, 128, 2],
+  ] as const) {
+    const w = input('w', [out, channels, 2]);
+    const [dw] = grad(ops.conv(input('x', [2, channels, 8]), w).sum(), [w]);
+    expect(print({ dw: dw! }).match(/matmul/g)).toHaveLength(products);
+  }
 });
 
 test('errors name the op and what does not fit', () => {

@@ -338,21 +338,24 @@ function tapProducts(x: Tensor, g: Tensor, kernel: Shape, c: Conv): Tensor {
     return reshape(transpose(all, [0, 2, 1]), [out, channels, ...kernel]);
   }
   const rows = reshape(g, depthwise ? [n, out, area] : [n, groups, out / groups, area]);
-  const products = taps.map((offsets) => {
+  const shifts = taps.map((offsets) => {
     let shifted = padded;
     offsets.forEach((k, i) => {
       const [start, step] = [k * c.dilations[i]!, c.strides[i]!];
       shifted = slice(shifted, i + 2, start, start + (counts[i]! - 1) * step + 1, step);
     });
-    if (depthwise) return sum(mul(rows, reshape(shifted, rows.shape)), [0, 2]);
-    const columns = reshape(shifted, [n, groups, channels / groups, area]);
-    return sum(matmul(rows, columns, { transB: true }), 0);
+    return shifted;
   });
-  return reshape(
-    concat(
-      products.map((t) => reshape(t, [out, channels / groups, 1])),
-      2,
-    ),
-    [out, channels / groups, ...kernel],
+  const inner = channels / groups;
+  if (depthwise) {
+    const sums = shifts.map((s) => reshape(sum(mul(rows, reshape(s, rows.shape)), [0, 2]), [out, 1, 1]));
+    return reshape(concat(sums, 2), [out, 1, ...kernel]);
+  }
+  // With few channels the taps of one are as many columns of one product.
+  const columns = stack(
+    shifts.map((s) => reshape(s, [n, groups, inner, area])),
+    3,
   );
+  const products = matmul(rows, reshape(columns, [n, groups, inner * taps.length, area]), { transB: true });
+  return reshape(sum(products, 0), [out, inner, ...kernel]);
 }

@@ -2,6 +2,7 @@ import type { Shape } from '../host.ts';
 import type { Rules } from '../rule.ts';
 import { apply, constant, type Tensor } from '../tensor.ts';
 import { axisOf, opError, requireFloat, sameShape } from './common.ts';
+import { customGradient } from './custom.ts';
 import { add, div, exp, mul, onnxTypes, reciprocal, sqrt, sub } from './elementwise.ts';
 import { mean, sum, sumTo, variance } from './reduce.ts';
 import { expand, reshape } from './shape.ts';
@@ -124,16 +125,39 @@ const affine = (x: Tensor, scale?: Tensor, bias?: Tensor): Tensor => {
 
 /**
  * Normalises groups of channels of x [N, C, ...] to mean 0 and variance 1, then scales by channel (Wu & He 2018). One
- * layerNorm over the flattened groups, which also gives its gradient the saved statistics.
+ * layerNorm over the flattened groups, which also gives its gradient the saved statistics. The gradient shares its sums
+ * over positions between input, scale and bias.
  */
 export function groupNorm(x: Tensor, groups: number, scale?: Tensor, bias?: Tensor, eps = 1e-5): Tensor {
   const [n, c] = x.shape as [number, number];
   if (x.rank < 2 || !(groups > 0) || c % groups !== 0) {
     throw opError('groupNorm', `has no ${groups} groups of channels`, [x]);
   }
-  const rows = reshape(x, [n * groups, x.size / (n * groups)]);
-  const one = expand(constant(1, x.dtype), [rows.dim(1)]);
-  return affine(reshape(layerNorm(rows, one, undefined, eps), x.shape), scale, bias);
+  const count = x.size / (n * groups);
+  const normal = (x: Tensor): { unit: Tensor; inverse: Tensor } => {
+    const one = expand(constant(1, x.dtype), [count]);
+    const unit = layerNorm(reshape(x, [n * groups, count]), one, undefined, eps);
+    return { unit: reshape(unit, x.shape), inverse: reshape(unit.node.outputs[2]!, [n, groups, 1]) };
+  };
+  const given = [x, scale, bias].filter((t) => t !== undefined);
+  return customGradient(affine(normal(x).unit, scale, bias), given, (g, inputs, needs) => {
+    const x = inputs[0]!;
+    const { unit, inverse } = normal(x);
+    const positions = x.shape.map((_, i) => i).slice(2);
+    const sums = { g: sum(g, positions), product: sum(mul(g, unit), positions) };
+    const weigh = (t: Tensor) => (scale ? mul(t, inputs[1]!) : t);
+    /** What channels [N, C] have from their groups [N, groups, 1]. */
+    const ofGroups = (t: Tensor) => reshape(expand(t, [n, groups, c / groups]), [n, c]);
+    const share = (t: Tensor) =>
+      ofGroups(mul(sum(reshape(weigh(t), [n, groups, c / groups]), 2, true), mul(inverse, 1 / count)));
+    const perRow = (t: Tensor) => reshape(t, [n, c, ...positions.map(() => 1)]);
+    const own = () => mul(g, perRow(weigh(ofGroups(inverse))));
+    return [
+      needs[0] ? sub(sub(own(), mul(unit, perRow(share(sums.product)))), perRow(share(sums.g))) : undefined,
+      ...(scale ? [needs[1] ? sum(sums.product, 0) : undefined] : []),
+      ...(bias ? [needs[scale ? 2 : 1] ? sum(sums.g, 0) : undefined] : []),
+    ];
+  });
 }
 
 /** Normalises each channel of each example of x [N, C, ...spatial] (Ulyanov et al. 2016). */
