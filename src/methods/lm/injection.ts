@@ -89,7 +89,7 @@ const zeroTypes = (batch: number, length: number): Tensor =>
 const extended = (mask: Tensor | undefined, length: number): Tensor | undefined =>
   mask && length ? concat([ones(mask.dim(0), length), mask], 1) : mask;
 
-/** Embeddings of the text behind the soft tokens. */
+/** The text behind the soft tokens: embeddings, or its ids where nothing is before or added to them. */
 function behindSoft(
   s: Scope,
   embed: (s: Scope, ids: Tensor) => Tensor,
@@ -97,6 +97,8 @@ function behindSoft(
   tokens: Tensor,
   positions?: Tensor,
 ): Tensor {
+  // RoBERTa counts positions by ids where it has them.
+  if (!soft && !text) return tokens;
   const own = tokens.rank === 3 ? tokens : embed(s, tokens);
   const changed = text ? text(s, own, positions) : own;
   if (!soft) return changed;
