@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { kebab } from '../src/cli/flags.ts';
-import { type Method, methods } from '../src/methods/index.ts';
+import { type LanguageMethod, languageMethods, type Method, methods } from '../src/methods/index.ts';
 
 const root = fileURLToPath(new URL('../', import.meta.url));
 
@@ -17,12 +17,26 @@ const methodTable = (): string =>
     ...methods.map((m) => [`[\`${m.name}\`](docs/methods/${m.name}.md)`, m.summary, m.paper]),
   ]);
 
+/** Methods with a page of their own; the others are on one. */
+const own = ['panda', 'dept', 'ept'];
+const baselinePage = 'docs/methods/lm-baselines.md';
+const languageTable = (): string =>
+  table([
+    ['method', 'what it does', 'paper'],
+    ['---', '---', '---'],
+    ...languageMethods.map((m) => [
+      `[\`${m.name}\`](${own.includes(m.name) ? `docs/methods/${m.name}.md` : `${baselinePage}#${m.name}`})`,
+      m.summary,
+      m.paper,
+    ]),
+  ]);
+
 interface Property {
   readonly default?: unknown;
   readonly description?: string;
   readonly enum?: readonly string[];
 }
-function optionTable({ options }: Method): string {
+function optionTable({ options }: Method | LanguageMethod): string {
   const properties = z.toJSONSchema(options, { io: 'input' }).properties as Record<string, Property>;
   return table([
     ['option', 'flag', 'default', 'meaning'],
@@ -60,9 +74,19 @@ const listing = (file: string): string =>
 
 /** Every file with a generated part: as it is, and as it should be. */
 export const generated = () => [
-  fill('README.md', { methods: methodTable() }),
+  fill('README.md', { methods: methodTable(), 'language methods': languageTable() }),
   fill('docs/engine.md', Object.fromEntries(engineExamples.map((file) => [file, listing(file)]))),
-  ...methods.map((m) => fill(`docs/methods/${m.name}.md`, { options: optionTable(m) })),
+  ...[...methods, ...languageMethods.filter((m) => own.includes(m.name))].map((m) =>
+    fill(`docs/methods/${m.name}.md`, { options: optionTable(m) }),
+  ),
+  fill(
+    baselinePage,
+    Object.fromEntries(
+      languageMethods
+        .filter((m) => !own.includes(m.name))
+        .map((m) => [`options of ${m.name}`, optionTable(m)]),
+    ),
+  ),
 ];
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,4 +1,4 @@
-import type { Chart } from '../methods/index.ts';
+import type { Chart, HeatMap } from '../methods/index.ts';
 
 const width = 420;
 const height = 260;
@@ -96,12 +96,48 @@ function draw({ title, xLabel, yLabel, series }: Chart, top: number): string {
   return `<g transform="translate(0 ${top})">${[...parts, ...legend].join('')}</g>`;
 }
 
+const cell = { left: 120, top: 110, width: 44, height: 22 };
+
+/** A heat map of 420 units' width: dark blue is the largest value of the map. */
+function drawMap({ title, rows, columns, values }: HeatMap, top: number): string {
+  const finite = values.flat().filter(Number.isFinite);
+  const [low, high] = [Math.min(...finite), Math.max(...finite)];
+  const right = width - margin.right;
+  const wide = Math.min(cell.width, (right - cell.left) / columns.length);
+  const at = (i: number) => cell.left + wide * i;
+  const parts = [
+    `<text x="${width / 2}" y="18" text-anchor="middle" font-weight="600">${escapeXml(title)}</text>`,
+    ...columns.map(
+      (name, i) =>
+        `<text transform="translate(${n(at(i + 0.6))} ${cell.top - 6}) rotate(-60)">${escapeXml(name)}</text>`,
+    ),
+  ];
+  rows.forEach((name, r) => {
+    const y = cell.top + cell.height * r;
+    parts.push(
+      `<text x="${cell.left - 6}" y="${y + 15}" text-anchor="end">${escapeXml(name)}</text>`,
+      ...columns.map((_, c) => {
+        const value = values[r]![c]!;
+        if (!Number.isFinite(value)) return '';
+        const share = (value - low) / (high - low || 1);
+        const [red, green, blue] = [0, 114, 178].map((end) => Math.round(255 + (end - 255) * share));
+        return (
+          `<rect x="${n(at(c))}" y="${y}" width="${n(wide - 1)}" height="${cell.height - 1}" fill="rgb(${red} ${green} ${blue})"/>` +
+          `<text x="${n(at(c + 0.5))}" y="${y + 15}" text-anchor="middle" fill="${share > 0.6 ? '#fff' : '#000'}">${value.toFixed(1)}</text>`
+        );
+      }),
+    );
+  });
+  return `<g transform="translate(0 ${top})">${parts.join('')}</g>`;
+}
+
 /** Charts below one another as one SVG file that needs nothing else. */
-export function svgOf(charts: readonly Chart[]): string {
+export function svgOf(charts: readonly (Chart | HeatMap)[]): string {
   let top = 0;
   const groups = charts.map((chart) => {
-    const group = draw(chart, top);
-    top += height + 14 * chart.series.length + 14;
+    const map = 'rows' in chart;
+    const group = map ? drawMap(chart, top) : draw(chart, top);
+    top += map ? cell.top + cell.height * chart.rows.length + 20 : height + 14 * chart.series.length + 14;
     return group;
   });
   return (

@@ -5,6 +5,7 @@ import { writeAtomic } from '../hub/index.ts';
 import {
   type Chart,
   findReproduction,
+  type HeatMap,
   type Lab,
   type Reproduction,
   reproductions,
@@ -83,8 +84,8 @@ interface Report {
 async function measure(
   { slug, paper, claims }: Reproduction,
   lab: Lab,
-): Promise<Report & { charts: Chart[] }> {
-  const charts: Chart[] = [];
+): Promise<Report & { charts: (Chart | HeatMap)[] }> {
+  const charts: (Chart | HeatMap)[] = [];
   const found: Report['claims'][number][] = [];
   for (const { id, statement, measure } of claims) {
     lab.say(`(${id}) ${statement}`);

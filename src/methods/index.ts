@@ -19,8 +19,9 @@ export {
 } from './lm/run.ts';
 export { isLanguageRun, openLanguageRun, type SavedLanguageRun } from './lm/saved.ts';
 export { defineMethod, type Method, type MethodKind } from './method.ts';
+export { rankSources, type Transferability, transferability } from './panda/transferability.ts';
 export { foldMasks } from './r-amt/masks.ts';
-export type { Chart, Claim, Finding, Lab, Reproduction } from './reproduction.ts';
+export type { Chart, Claim, Finding, HeatMap, Lab, Reproduction } from './reproduction.ts';
 export { findReproduction, reproductions } from './reproductions.ts';
 export { readSettings } from './run-folder.ts';
 export { type Protocol, protocols } from './study/protocols.ts';

@@ -26,13 +26,22 @@ export interface Chart {
   }[];
 }
 
+/** A table of numbers as colours; cells that are not finite are empty. */
+export interface HeatMap {
+  readonly title: string;
+  readonly rows: readonly string[];
+  readonly columns: readonly string[];
+  /** [rows][columns], in percent. */
+  readonly values: readonly (readonly number[])[];
+}
+
 export interface Finding {
   readonly holds: boolean;
   /** The figures that decided, by name; accuracies are shares from 0 to 1. */
   readonly measured: Readonly<Record<string, number>>;
   /** Why it does not hold, or what to know about the figures. */
   readonly note?: string;
-  readonly chart?: Chart;
+  readonly chart?: Chart | HeatMap;
 }
 
 export interface Claim {

@@ -10,6 +10,7 @@ export const reproductions: Readonly<Record<string, () => Promise<Reproduction>>
   'r-amt': async () => (await import('./r-amt/reproduce.ts')).ramtClaims,
   'open-set-tta': async () => (await import('./open-set-tta/reproduce.ts')).openSetClaims,
   dcc: async () => (await import('./dcc/reproduce.ts')).dccClaims,
+  panda: async () => (await import('./panda/reproduce.ts')).pandaClaims,
   rs2: async () => (await import('./rs2/reproduce.ts')).rs2Claims,
 };
 
