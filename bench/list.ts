@@ -7,10 +7,12 @@ import { mocoopStep } from './methods/mocoop.ts';
 import { ramtStep } from './methods/r-amt.ts';
 import { restoreStep } from './methods/restore.ts';
 import { ttaStep } from './methods/tta.ts';
+import { peftBenchmarks } from './peft.ts';
 import { textBenchmarks } from './text.ts';
 
 export const benchmarks: readonly Benchmark[] = [
   ...textBenchmarks,
+  ...peftBenchmarks,
   ...clipBenchmarks,
   ...imageBenchmarks,
   ...gramBenchmarks,
