@@ -5,6 +5,7 @@ import { didYouMean } from '../graph/nearest.ts';
 import { readJson, zooRoot } from '../hub/index.ts';
 import { InterruptedError } from '../methods/index.ts';
 import { clipRecipe, pretrainClip } from '../methods/pretrain/clip.ts';
+import { pretrainWords, wordsRecipe } from '../methods/pretrain/words.ts';
 import { addFlags, checkFlags, givenFlags } from './flags.ts';
 import { type Io, UsageError } from './io.ts';
 import { drain, Progress } from './progress.ts';
@@ -26,7 +27,6 @@ export function pretrainCommand(io: Io): Command {
         const names = await readdir(zooRoot);
         throw new UsageError(`no recipe "${name}"${didYouMean(name, names)}; there are ${names.join(', ')}`);
       }
-      const recipe = checkFlags(clipRecipe, { ...stored, ...givenFlags(command, clipRecipe) });
       const dir = flags.out ?? join('runs', `pretrain-${name}`);
       const files = await readdir(dir).catch(() => []);
       if (files.length && !flags.resume) {
@@ -34,13 +34,21 @@ export function pretrainCommand(io: Io): Command {
       }
       const progress = new Progress(io);
       let loss: number | undefined;
-      const events = pretrainClip({
-        recipe,
-        dir,
-        resume: flags.resume ?? false,
-        signal: io.signal,
-        onRender: (done, total) => progress.update('rendering icons', done, total),
-      });
+      const shared = { dir, resume: flags.resume ?? false, signal: io.signal };
+      const words = 'objective' in stored;
+      const schema = words ? wordsRecipe : clipRecipe;
+      const recipe = checkFlags(schema, { ...stored, ...givenFlags(command, schema) });
+      const events = words
+        ? pretrainWords({
+            ...shared,
+            recipe: wordsRecipe.parse(recipe),
+            onProgress: (text) => progress.say(text),
+          })
+        : pretrainClip({
+            ...shared,
+            recipe: clipRecipe.parse(recipe),
+            onRender: (done, total) => progress.update('rendering icons', done, total),
+          });
       await drain(events, (event) => {
         if (event.type === 'step') loss = event.metrics.loss;
         progress.train(event);
@@ -52,7 +60,7 @@ export function pretrainCommand(io: Io): Command {
       io.out(
         flags.json
           ? `${JSON.stringify({ model: dir, recipe, loss, seconds })}\n`
-          : `${dir}: trained in ${seconds} s\n\nNext:\n  npx attune eval --model ${dir} --data icons\n`,
+          : `${dir}: trained in ${seconds} s\n${words ? '' : `\nNext:\n  npx attune eval --model ${dir} --data icons\n`}`,
       );
     });
   addFlags(command, clipRecipe, "In place of the recipe's values:");

@@ -4,7 +4,7 @@ import { writeAtomic } from './atomic.ts';
 import { type BpeVocabulary, clipSpecialTokens, clipTokenizerJson, endOfWord } from './clip-tokenizer.ts';
 
 /** How byte-level tokenizers write the 256 bytes as printable characters, in OpenAI's order. */
-function byteAlphabet(): string[] {
+export function byteAlphabet(): string[] {
   const printable = (b: number) => (b > 32 && b < 127) || (b > 160 && b !== 173 && b < 256);
   const bytes = Array.from({ length: 256 }, (_, b) => b);
   const hidden = bytes.filter((b) => !printable(b));
@@ -36,7 +36,27 @@ export function trainBpe(
       `vocabSize ${vocabSize}: a byte-level CLIP vocabulary has at least ${tokens.length + 2} tokens`,
     );
   }
-  const words = countWords(texts, tokens);
+  const { normalizer, pre_tokenizer } = new Tokenizer(clipTokenizerJson({ vocab: {}, merges: [] }), {});
+  const words = countWords(texts, (text) => pre_tokenizer!.pre_tokenize(normalizer!.normalize(text)));
+  const ids = new Map(tokens.map((token, id) => [token, id]));
+  const symbolsOf = (word: string) =>
+    Array.from(word, (char, i) => ids.get(i === word.length - 1 ? char + endOfWord : char)!);
+  const merges = merge(
+    [...words].map(([word, count]) => ({ symbols: symbolsOf(word), count })),
+    tokens,
+    room,
+    minFrequency,
+  );
+  return { vocab: Object.fromEntries([...tokens, bos, eos].map((token, id) => [token, id])), merges };
+}
+
+/** The pairs to merge, at most `room`, each of which occurs `minFrequency` times; `tokens` grows by what they make. */
+export function merge(
+  words: readonly Word[],
+  tokens: string[],
+  room: number,
+  minFrequency: number,
+): [string, string][] {
   const pairs = new Map<number, { count: number; words: Set<Word> }>();
   const add = (word: Word, sign: 1 | -1) => {
     for (let i = 1; i < word.symbols.length; i++) {
@@ -67,7 +87,7 @@ export function trainBpe(
       add(word, 1);
     }
   }
-  return { vocab: Object.fromEntries([...tokens, bos, eos].map((token, id) => [token, id])), merges };
+  return merges;
 }
 
 const pairBase = 2 ** 24;
@@ -83,19 +103,13 @@ function mergePair(symbols: number[], left: number, right: number, merged: numbe
   return out;
 }
 
-function countWords(texts: Iterable<string>, tokens: readonly string[]): Word[] {
-  const { normalizer, pre_tokenizer } = new Tokenizer(clipTokenizerJson({ vocab: {}, merges: [] }), {});
+/** How often each word occurs. */
+export function countWords(texts: Iterable<string>, split: (text: string) => string[]): Map<string, number> {
   const counts = new Map<string, number>();
   for (const text of texts) {
-    for (const word of pre_tokenizer!.pre_tokenize(normalizer!.normalize(text))) {
-      counts.set(word, (counts.get(word) ?? 0) + 1);
-    }
+    for (const word of split(text)) counts.set(word, (counts.get(word) ?? 0) + 1);
   }
-  const ids = new Map(tokens.map((token, id) => [token, id]));
-  return [...counts].map(([word, count]) => {
-    const symbols = Array.from(word, (char, i) => ids.get(i === word.length - 1 ? char + endOfWord : char)!);
-    return { symbols, count };
-  });
+  return counts;
 }
 
 /**

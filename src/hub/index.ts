@@ -2,6 +2,7 @@
 export { type AdapterFiles, type KeyMatch, loadAdapter, matchKeys, saveAdapter } from './adapter.ts';
 export { writeAtomic } from './atomic.ts';
 export { trainBpe, writeClipTokenizer } from './bpe.ts';
+export { type ByteBpeSpecial, trainByteBpe, writeByteTokenizer } from './byte-bpe.ts';
 export { checkWeights, type LoadOptions } from './check.ts';
 export { type ClipModel, type ClipOptions, loadClip } from './clip.ts';
 export type { AddedToken, BpeVocabulary, SpecialTokens } from './clip-tokenizer.ts';
