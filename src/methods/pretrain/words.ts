@@ -26,15 +26,15 @@ import { gpt2, parseGpt2Config } from '../../models/gpt2/index.ts';
 import { seq2seqLoss } from '../../models/language/index.ts';
 import { parseT5Config, t5 } from '../../models/t5/index.ts';
 import {
+  adafactor,
   adamw,
   chain,
   clipByGlobalNorm,
   cosine,
   crossEntropy,
   mapTree,
-  normalInit,
-  type Param,
   type Scope,
+  type Transform,
   type Tree,
   trace,
 } from '../../nn/index.ts';
@@ -259,8 +259,16 @@ function masked(
   };
 }
 
-/** T5's table of embeddings begins at 1/4 of its usual scale: AdamW moves all of it by its rate, and few steps are to be enough. */
-const initOf = ({ name, init }: Param) => (name === 'shared.weight' ? normalInit(0.25) : init);
+/**
+ * AdamW, or T5's own Adafactor, whose steps are shares of what a parameter is: its embeddings are twenty times as large as
+ * those of other families.
+ */
+function optimizerOf(r: WordsRecipe): Transform {
+  const lr = cosine(r.learningRate, { warmupSteps: r.warmupSteps });
+  if (r.objective === 'span-corruption') return adafactor({ lr });
+  const decayMask = (name: string) => !/bias$|norm|Norm|ln_|embeddings|wte|wpe/.test(name);
+  return chain(clipByGlobalNorm(1), adamw({ lr, beta2: 0.98, weightDecay: r.weightDecay, decayMask }));
+}
 
 /**
  * Trains a language model from nothing on the built-in texts, and writes it as float16 with its tokenizer, its recipe, and in
@@ -290,16 +298,7 @@ export async function* pretrainWords(o: PretrainWordsOptions): AsyncGenerator<Tr
     source: 'scratch',
     batch: objective.types,
     build: (s, batch) => ({ loss: objective.loss(s, batch) }),
-    init: initOf,
-    optimizer: chain(
-      clipByGlobalNorm(1),
-      adamw({
-        lr: cosine(r.learningRate, { warmupSteps: r.warmupSteps }),
-        beta2: 0.98,
-        weightDecay: r.weightDecay,
-        decayMask: (name) => !/bias$|norm|Norm|ln_|embeddings|shared|wte|wpe/.test(name),
-      }),
-    ),
+    optimizer: optimizerOf(r),
   });
   const { params, stopped } = yield* train({
     step,
