@@ -115,7 +115,7 @@ export function exercises(synsets: readonly WordNetPassage[]): (random: Random) 
           : { source: `word: ${synset.definition}`, target: synset.words[0]! };
       }
       case 3: {
-        const right = random.int(2) === 1;
+        const right = random.int(2) === 1 || other === synset;
         return {
           source: `correct: ${own} definition: ${(right ? synset : other).definition}`,
           target: right ? 'true' : 'false',
