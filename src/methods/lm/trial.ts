@@ -22,8 +22,9 @@ export interface LanguageTrial {
   readonly seed: number;
   /** Training texts, drawn by the seed; all by default. */
   readonly count?: number;
-  /** Test texts, the first ones; all by default. */
+  /** Test texts, the first ones, and validation texts; all by default. */
   readonly tests?: number;
+  readonly vals?: number;
   /** Gives training texts of other labels, such as drawn ones; named `label` in the trial's digest. */
   readonly change?: {
     readonly label: string;
@@ -61,7 +62,15 @@ export async function languageTrial(
   const drawn = drawTexts(data.train, trial.count ?? 0, trial.seed);
   const train = change ? change.texts(drawn) : drawn;
   const events = fitLanguage({
-    ...{ model, method, options: trial.options, task, train, val: data.val.examples, seed: trial.seed },
+    ...{
+      model,
+      method,
+      options: trial.options,
+      task,
+      train,
+      val: data.val.examples.slice(0, trial.vals),
+      seed: trial.seed,
+    },
     ...(signal && { signal }),
   });
   const evaluations: { step: number; score: number }[] = [];
