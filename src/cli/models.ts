@@ -49,7 +49,7 @@ export function modelsCommand(io: Io): Command {
               `licence ${licence}`,
             ];
       io.out(
-        `${table(models.map(row))}\n\nAny CLIP in the layout of Hugging Face works too:\n` +
+        `${table(models.map(row))}\n\nAny CLIP or language model in the layout of Hugging Face works too:\n` +
           '  --model openai/clip-vit-base-patch32    from the Hub, kept in the cache that Python shares\n' +
           '  --model laion/CLIP-ViT-B-32-laion2B-s34B-b79K@main    at a branch, tag or commit\n' +
           '  --model ./folder    with config.json, model.safetensors, tokenizer.json\n',

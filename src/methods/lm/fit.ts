@@ -46,6 +46,9 @@ export interface LanguageFitted {
 
 type Checked = TuningOptions & JsonObject;
 
+/** Peak learning rate of a pooler that the file lacks: at the rates of prompts a whole matrix diverges. */
+const poolerRate = 1e-3;
+
 /** Texts of one run of the program that validates. */
 const validationBatch = 64;
 
@@ -132,7 +135,7 @@ async function optimizerOf(subject: Subject, method: LanguageMethod, options: Ch
   if (!peak) throw new Error(`${method.name}: learningRate 0 trains nothing; give one above 0`);
   const group = (rate: number) =>
     adamw({ lr: linearWithWarmup(rate, Math.round(warmup * steps)), weightDecay });
-  const rates = { ...method.rates?.(options), '**': peak };
+  const rates = { ...method.rates?.(options), '**.pooler.**': Math.min(peak, poolerRate), '**': peak };
   return chain(clipByGlobalNorm(1), perGroup(mapTree(rates, group)));
 }
 

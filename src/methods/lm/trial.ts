@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openTextData, type TextDataset, textScores } from '../../data/index.ts';
+import { openTextData, type TextDataset, type TextSplits, textScores } from '../../data/index.ts';
 import { type JsonObject, loadLanguageModel, readJson, writeAtomic } from '../../hub/index.ts';
 import type { Lab } from '../reproduction.ts';
 import { codeVersion } from '../study/code-version.ts';
@@ -45,6 +45,13 @@ export interface LanguageTrialResult {
   readonly dir: string;
 }
 
+const data = new Map<string, Promise<TextSplits>>();
+const opened = (spec: string): Promise<TextSplits> => {
+  const known = data.get(spec) ?? openTextData(spec);
+  data.set(spec, known);
+  return known;
+};
+
 /** Trains and tests, or returns what the same code measured before. */
 export async function languageTrial(
   { dir: root, signal, say }: Pick<Lab, 'dir' | 'signal' | 'say'>,
@@ -56,7 +63,7 @@ export async function languageTrial(
   const known = (await readJson(join(dir, 'trial.json'))) as unknown as LanguageTrialResult | undefined;
   if (known) return { ...known, dir };
   const model = await loadLanguageModel(trial.model);
-  const data = await openTextData(trial.data);
+  const data = await opened(trial.data);
   const method = findLanguageMethod(trial.method);
   const task = taskOf(data.train);
   const drawn = drawTexts(data.train, trial.count ?? 0, trial.seed);
