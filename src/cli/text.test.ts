@@ -39,7 +39,7 @@ describe('attune tune on texts', () => {
     expect(result).toMatchObject({
       method: 'lora',
       model: 'zoo:words-bert',
-      texts: { train: 43, val: 5, test: 12 },
+      texts: { train: 42, val: 6, test: 12 },
     });
     expect(result.scores.accuracy).toBeGreaterThan(0.9);
     expect(result.warnings.join()).toContain('drawn from its train');
