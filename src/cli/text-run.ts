@@ -1,6 +1,14 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { majorityRate, openTextData, type TextExample, textScores } from '../data/index.ts';
 import { resolveDataset } from '../hub/index.ts';
-import { type LanguageSettings, openLanguageRun, readSettings, TextPredictor } from '../methods/index.ts';
+import {
+  type LanguageSettings,
+  openLanguageRun,
+  readSettings,
+  saveFolded,
+  TextPredictor,
+} from '../methods/index.ts';
 import { type Io, percent, table, UsageError } from './io.ts';
 import { Progress } from './progress.ts';
 import { loadOptions } from './source.ts';
@@ -71,6 +79,19 @@ export async function predictTexts(
   } finally {
     await predictor.release();
   }
+}
+
+/** `attune export` of a run on texts: its model with the adapter in the weights. */
+export async function exportMerged(flags: Flags, out: string | undefined, io: Io): Promise<void> {
+  const progress = new Progress(io);
+  const load = loadOptions(flags, io, progress);
+  const run = await openLanguageRun(flags.run, { ...load, ...(flags.model && { model: flags.model }) });
+  progress.clear();
+  const dir = out ?? join(flags.run, 'merged');
+  if ((await readdir(dir).catch(() => [])).length)
+    throw new UsageError(`${dir} is not empty: choose another --out`);
+  await saveFolded(dir, run.model, run.adapter);
+  io.out(flags.json ? `${JSON.stringify({ run: flags.run, model: dir })}\n` : `${dir}\n`);
 }
 
 /** `attune eval` of a run on texts: its own test texts, or those of other data. */

@@ -1,4 +1,4 @@
-import { mkdtemp, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -42,7 +42,7 @@ describe('attune tune on texts', () => {
       texts: { train: 42, val: 6, test: 12 },
     });
     expect(result.scores.accuracy).toBeGreaterThan(0.9);
-    expect(result.warnings.join()).toContain('drawn from its train');
+    expect(result.warnings.join()).toContain('has no splits');
 
     const predicted = await attune(['predict', 'the film was a waste', '--run', out, '--json']);
     const [answer] = JSON.parse(predicted.out).texts;
@@ -51,6 +51,10 @@ describe('attune tune on texts', () => {
 
     const evaluated = await attune(['eval', '--run', out, '--json']);
     expect(JSON.parse(evaluated.out).scores).toEqual(result.scores);
+    const merged = join(dir, 'merged');
+    expect((await attune(['export', '--run', out, '--out', merged])).out).toBe(`${merged}\n`);
+    const config = JSON.parse(await readFile(join(merged, 'config.json'), 'utf8'));
+    expect(config.id2label).toEqual({ 0: 'bad', 1: 'good' });
     expect(JSON.parse((await attune([...args, '--resume', '--json'])).out)).toEqual(result);
     expect((await attune(args)).err).toContain('already holds this run');
   });

@@ -7,6 +7,7 @@ export { readSynthetic, type SyntheticSet, syntheticImages } from './dcc/synthet
 export { findMethod, methods } from './list.ts';
 export { type AdaptedModel, attach, type LanguageAdapter } from './lm/adapter.ts';
 export { fitLanguage, type LanguageFit, type LanguageFitted } from './lm/fit.ts';
+export { foldWeights, saveFolded } from './lm/fold.ts';
 export type { Injection } from './lm/injection.ts';
 export { findLanguageMethod, languageMethods } from './lm/list.ts';
 export { defineLanguageMethod, type LanguageMethod } from './lm/method.ts';

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Tensor } from '../../graph/index.ts';
 import type { LanguageModel } from '../../hub/index.ts';
-import type { Initializer, Param, Scope, Tree } from '../../nn/index.ts';
+import type { Initializer, Interceptors, Param, Scope, Tree } from '../../nn/index.ts';
 import type { Injection } from './injection.ts';
 import type { TuningOptions } from './options.ts';
 import type { TextTask, TextTensors } from './score.ts';
@@ -45,6 +45,8 @@ export interface LanguageMethod<
    * `tensors` gives the adapter's, from trained parameters; `injection` reads them.
    */
   folded?(subject: Subject, options: z.output<Options>): Folded | undefined | Promise<Folded | undefined>;
+  /** The same change of what the model computes as interceptors of weights alone, where `inject` changes activations. */
+  merged?(subject: Subject, options: z.output<Options>): Interceptors;
   /** The peak learning rate where the options say 0. */
   rate?(subject: Subject, options: z.output<Options>): number | Promise<number>;
   /** Peak learning rates of some parameters, by name pattern. */
