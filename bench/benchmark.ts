@@ -86,26 +86,35 @@ export function training(options: TrainingOptions): Benchmark {
         init: (p) => weightInit(source.get(p.name)!),
         compile,
       });
-      let state = await step.init(0);
-      let spare: typeof state | undefined;
-      let count = 0;
-      return {
-        async step() {
-          const progress = { step: count++, epoch: 0, stepsPerEpoch: 1, totalSteps: 1 };
-          // As `train` does: the memory of the state before last takes the next one.
-          const next = await step.run(state, batch, progress, { recycle: spare });
-          [spare, state] = [state, next.state];
-          return next.metrics.loss!;
-        },
-        results: () =>
-          Object.fromEntries(
-            Object.entries(state.optimizer).flatMap(([key, value]) => {
-              const match = /^(?:\d+\.)+(?:m\/)?(?!v\/)(.*)$/.exec(key);
-              return match ? [[match[1]!, value]] : [];
-            }),
-          ),
-        release: () => step.release(),
-      };
+      return stepping(step, () => batch);
     },
+  };
+}
+
+/** Training with `count` of the program's steps at a time; what is compared is what the optimizer saw. */
+export async function stepping(step: TrainStep, batch: () => Values, count = 1): Promise<Running> {
+  let state = await step.init(0);
+  let spare: typeof state | undefined;
+  let done = 0;
+  return {
+    async step() {
+      let loss = 0;
+      for (let i = 0; i < count; i++) {
+        const progress = { step: done++, epoch: 0, stepsPerEpoch: 1, totalSteps: 1 };
+        // As `train` does: the memory of the state before last takes the next one.
+        const next = await step.run(state, batch(), progress, { recycle: spare });
+        [spare, state] = [state, next.state];
+        loss += next.metrics.loss! / count;
+      }
+      return loss;
+    },
+    results: () =>
+      Object.fromEntries(
+        Object.entries(state.optimizer).flatMap(([key, value]) => {
+          const match = /^(?:\d+\.)+(?:m\/)?(?!v\/)(.*)$/.exec(key);
+          return match ? [[match[1]!, value]] : [];
+        }),
+      ),
+    release: () => step.release(),
   };
 }

@@ -7,6 +7,7 @@ import { mocoopStep } from './methods/mocoop.ts';
 import { ramtStep } from './methods/r-amt.ts';
 import { restoreStep } from './methods/restore.ts';
 import { ttaStep } from './methods/tta.ts';
+import { mnistEpoch } from './mnist.ts';
 import { peftBenchmarks } from './peft.ts';
 import { textBenchmarks } from './text.ts';
 
@@ -15,6 +16,7 @@ export const benchmarks: readonly Benchmark[] = [
   ...peftBenchmarks,
   ...clipBenchmarks,
   ...imageBenchmarks,
+  mnistEpoch,
   ...gramBenchmarks,
   mocoopStep,
   restoreStep,

@@ -1,5 +1,7 @@
 """ConvNet-3 and ResNet-18 on 32x32 images, and gradient matching with ConvNet-3 (bench/images.ts)."""
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -10,10 +12,10 @@ from common import training
 class ConvNet(nn.Module):
     """The network of dataset distillation (Zhao et al. 2021): convolution, instance norm, ReLU, average pooling."""
 
-    def __init__(self, width=128, depth=3, classes=10):
+    def __init__(self, width=128, depth=3, classes=10, channels=3):
         super().__init__()
         block = lambda i: [
-            nn.Conv2d(3 if i == 0 else width, width, 3, padding=1),
+            nn.Conv2d(channels if i == 0 else width, width, 3, padding=3 if i == 0 and channels == 1 else 1),
             nn.GroupNorm(width, width),
             nn.ReLU(),
             nn.AvgPool2d(2),
@@ -121,7 +123,27 @@ def dcc(model, weights, batch):
     return condensing(synthetic, loss_of)
 
 
-def build(weights, batch, wrap, model):
+def mnist(weights, batch, wrap, size, steps):
+    """A stretch of an epoch at a time: batches of bytes in a given order, which is cheaper than a DataLoader of examples."""
+    net = ConvNet(channels=1)
+    net.load_state_dict(weights)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+    forward = wrap(net)
+    mean, std = batch["normalisation"]
+    picks = itertools.cycle([b for b in batch["order"].split(size) if len(b) == size])
+
+    def loss_of():
+        picked = next(picks)
+        images = batch["images"][picked].float().div(255).sub(mean).div(std)
+        return F.cross_entropy(forward(images), batch["labels"][picked])
+
+    one, results = training(loss_of, dict(net.named_parameters()), optimizer)
+    return lambda: sum(one() for _ in range(steps)) / steps, results
+
+
+def build(weights, batch, wrap, model, **settings):
+    if model == "mnist":
+        return mnist(weights, batch, wrap, **settings)
     if model == "dcc":
         net = ConvNet()
         net.load_state_dict({k: v for k, v in weights.items() if k != "synthetic"})
