@@ -8,6 +8,7 @@ import { gather } from './gather.ts';
 import { matmul } from './linear.ts';
 import { sum } from './reduce.ts';
 import { concat, expand, pad, reshape, slice, stack, transpose } from './shape.ts';
+import { suitsWinograd, winogradInput, winogradWeights } from './winograd.ts';
 
 /** One number for all spatial axes, or one for each. */
 export type PerAxis = number | readonly number[];
@@ -148,6 +149,7 @@ const inputGradient = (g: Tensor, w: Tensor, lengths: Shape, c: Conv): Tensor =>
 function phaseConvolutions(g: Tensor, w: Tensor, lengths: Shape, c: Conv): Tensor {
   const kernel = w.shape.slice(2);
   if (disjoint(kernel, c)) return scatterPatches(g, w, lengths, c);
+  if (suitsWinograd(g, w.shape, c)) return winogradInput(g, w);
   const turned = transposeChannels(w, c.groups);
   /** What phase r of axis i sees: taps first, first + step, … of the kernel; undefined if none. */
   const taps = lengths.map((n, i) =>
@@ -281,10 +283,13 @@ const padEnd = (x: Tensor, from: Shape, to: Shape): Tensor => {
  * gradients are convolutions again: far fewer products than those of what it is computed by.
  */
 const weightGradient = (x: Tensor, g: Tensor, shape: Shape, c: Conv): Tensor =>
-  customGradient(tapProducts(x, g, shape.slice(2), c), [x, g], (u, [x, g], needs) => [
+  customGradient(products(x, g, shape, c), [x, g], (u, [x, g], needs) => [
     needs[0] ? inputGradient(g!, u, x!.shape.slice(2), c) : undefined,
     needs[1] ? convolve(x!, u, undefined, c) : undefined,
   ]);
+
+const products = (x: Tensor, g: Tensor, shape: Shape, c: Conv): Tensor =>
+  suitsWinograd(x, shape, c) ? winogradWeights(x, g) : tapProducts(x, g, shape.slice(2), c);
 
 /**
  * The gradient of a convolution with respect to its weights: for every tap of the kernel, the product of the output's
