@@ -11,6 +11,8 @@ export const reproductions: Readonly<Record<string, () => Promise<Reproduction>>
   'open-set-tta': async () => (await import('./open-set-tta/reproduce.ts')).openSetClaims,
   dcc: async () => (await import('./dcc/reproduce.ts')).dccClaims,
   panda: async () => (await import('./panda/reproduce.ts')).pandaClaims,
+  dept: async () => (await import('./dept/reproduce.ts')).deptClaims,
+  ept: async () => (await import('./ept/reproduce.ts')).eptClaims,
   rs2: async () => (await import('./rs2/reproduce.ts')).rs2Claims,
 };
 

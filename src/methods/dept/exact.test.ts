@@ -1,12 +1,20 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { f32, toFloat32 } from '../../graph/index.ts';
+import { constant, f32, i64, toFloat32 } from '../../graph/index.ts';
+import { trace } from '../../nn/index.ts';
+import { runOnce } from '../../runtime/index.ts';
+import type { Values } from '../../train/index.ts';
 import { fitLanguage } from '../lm/fit.ts';
+import { inject } from '../lm/injection.ts';
 import { findLanguageMethod } from '../lm/list.ts';
+import { loadLanguageAdapter, saveLanguageAdapter } from '../lm/saved.ts';
 import { promptTuning } from '../lm-baselines/prompt-tuning.ts';
 import { drained } from '../testing/patches.ts';
 import { textStep } from '../testing/text-step.ts';
 import { tinyClasses, tinyFamilies, tinyLanguage, tinyTexts } from '../testing/tiny-language.ts';
-import { dept, offsetNames, rankOf } from './method.ts';
+import { dept, offsetByPosition, offsetNames, rankOf } from './method.ts';
 
 const task = { kind: 'classification', classes: tinyClasses, parts: ['text'] } as const;
 const texts = tinyTexts(6, 1);
@@ -128,6 +136,23 @@ test('5. the offset depends on the position alone, and padding gets none of the 
   expect(other.logits).toEqual(own.logits);
 });
 
+test('5. each row of a batch gets the same offset, by its own positions; behind the last there is none', async () => {
+  const offset = ramp([4, 2], 1);
+  const text = offsetByPosition(() => constant(offset));
+  const rowsOf = async (length: number, positions?: number[]) => {
+    const zero = constant(f32(new Float32Array(2 * length * 2), [2, length, 2]));
+    const own = positions && constant(i64(positions, [2, length]));
+    const { y } = await runOnce(trace('scratch', (s) => ({ y: text(s, zero, own) })).result, {});
+    const data = Array.from(y.data as Float32Array);
+    return Array.from({ length: 2 * length }, (_, i) => data.slice(2 * i, 2 * i + 2));
+  };
+  const [a, b, c, d] = Array.from({ length: 4 }, (_, i) => Array.from(offset.data.slice(2 * i, 2 * i + 2)));
+  expect(await rowsOf(3)).toEqual([a, b, c, a, b, c]);
+  expect(await rowsOf(5)).toEqual([a, b, c, d, [0, 0], a, b, c, d, [0, 0]]);
+  // Of the second text two tokens are padding.
+  expect(await rowsOf(3, [1, 2, 3, 0, 0, 5])).toEqual([b, c, d, a, a, [0, 0]]);
+});
+
 test('6. two learning rates: with 0 for the pair it never moves; shared, it moves as fast as the prompt', async () => {
   const model = await tinyLanguage('t5');
   const moved = async (more: object) => {
@@ -148,4 +173,35 @@ test('6. two learning rates: with 0 for the pair it never moves; shared, it move
   // Adam's steps are as long as its rate in the beginning.
   expect(own.prompt / own.b).toBeGreaterThan(5);
   expect(shared.prompt / shared.b).toBeLessThan(2);
+});
+
+test('7. saved and read again, it is the same', async () => {
+  const model = await tinyLanguage('t5');
+  const given = options();
+  const { values } = await textStep(model, await dept.inject({ model, task }, given), task, texts);
+  const dir = await mkdtemp(join(tmpdir(), 'attune-dept-'));
+  const tensors: Values = { ...values, [B]: ramp([2, 16], 1) };
+  await saveLanguageAdapter(dir, model, { method: 'dept', options: given, task, tensors });
+  const read = await loadLanguageAdapter(dir, model);
+  expect(read.options).toEqual(given);
+  for (const [name, shape] of [
+    ['prompt_embeddings', [3, 16]],
+    [A, [16, 2]],
+    [B, [2, 16]],
+  ] as const) {
+    expect(read.tensors[name]!.shape).toEqual(shape);
+    expect([...read.tensors[name]!.data]).toEqual([...tensors[name]!.data]);
+  }
+  await rm(dir, { recursive: true });
+});
+
+test('8. the encoder reads m + s tokens: 0.79 of the attention scores of PT with l = 100', async () => {
+  const model = await tinyLanguage('t5');
+  const injected = inject(model, await dept.inject({ model, task }, options()));
+  if (injected.kind !== 'seq2seq') throw new Error('T5 reads and writes');
+  const { last } = trace(model.weights, (s) =>
+    injected.model.encode(s, { tokens: constant(i64(Array(16).fill(3), [1, 16])) }),
+  ).result;
+  expect(last.dim(1)).toBe(3 + 16);
+  expect((60 + 256) ** 2 / (100 + 256) ** 2).toBeCloseTo(0.79, 2);
 });

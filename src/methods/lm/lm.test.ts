@@ -11,7 +11,7 @@ import { attach, injectionOf } from './adapter.ts';
 import { fitLanguage, type LanguageFit } from './fit.ts';
 import { findLanguageMethod, languageMethods } from './list.ts';
 import { TextScorer } from './scorer.ts';
-import { encodeText, endsOf, promptOf, shapeOf } from './texts.ts';
+import { encodeText, endsOf, promptIds, promptOf, shapeOf } from './texts.ts';
 
 const task = { kind: 'classification', classes: tinyClasses, parts: ['text'] } as const;
 /** Options under which a method learns the tiny task in a second. */
@@ -71,6 +71,25 @@ describe.each(languageMethods.map((m) => m.name))('%s', (name) => {
     await generator.release();
     expect(out.ids.map((own, i) => String(own) === String(texts[i]!.target))).toEqual(right);
   });
+});
+
+test('a text too long is cut alike in training and in prediction', async () => {
+  const [long] = tinyTexts(1, 1).map((e) => ({
+    ...e,
+    parts: { text: 'zero one two red green blue dog cat' },
+  }));
+  for (const [family, kept] of [
+    ['t5', 'text: zero one two'],
+    ['gpt2', 'blue dog cat answer:'],
+  ] as const) {
+    const model = await tinyLanguage(family);
+    const { ids, target } = encodeText(model, task, long!, 6);
+    const most = family === 't5' ? 6 : 6 - target.length;
+    const read = promptIds(model, long!, most);
+    expect(read).toHaveLength(most);
+    expect(ids.slice(0, most)).toEqual(read);
+    expect(model.tokenizer.decode(read.filter((id) => id > 2))).toBe(kept);
+  }
 });
 
 test('stopped and resumed, it ends with the same parameters', async () => {

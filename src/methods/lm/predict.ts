@@ -4,7 +4,7 @@ import { Generator } from '../../models/generation/index.ts';
 import { type AdaptedModel, attach, injectionOf, type LanguageAdapter } from './adapter.ts';
 import type { Injection } from './injection.ts';
 import { TextScorer } from './scorer.ts';
-import { encodeText, endsOf, promptOf, shapeOf } from './texts.ts';
+import { encodeText, endsOf, promptIds, shapeOf } from './texts.ts';
 
 /** What a model with an adapter says of a text. */
 export interface TextPrediction {
@@ -61,7 +61,7 @@ export class TextPredictor {
     signal?: AbortSignal,
   ): Promise<TextPrediction[]> {
     const { model, generator } = this.writer!;
-    const ids = examples.map((e) => model.tokenizer.encode(promptOf(model.kind, e)).slice(-this.maxLength));
+    const ids = examples.map((e) => promptIds(model, e, this.maxLength));
     const given = { ids, eosIds: endsOf(this.model), ...(signal && { signal }) };
     const out = await generator.generate(given, { maxNewTokens });
     return out.ids.map((own) => ({ text: model.tokenizer.decode(own).trim() }));

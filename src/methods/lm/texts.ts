@@ -26,6 +26,16 @@ export const promptOf = (kind: LanguageModel['kind'], { parts }: Pick<TextExampl
 export const endsOf = ({ eosIds, tokenizer }: LanguageModel): readonly number[] =>
   eosIds.length ? eosIds : [tokenizer.eosId ?? []].flat();
 
+/** Tokens of what a model that writes reads, `most` of them: a decoder's lose their beginning, as their end says what is asked for. */
+export function promptIds(
+  { kind, tokenizer }: Pick<LanguageModel, 'kind' | 'tokenizer'>,
+  example: Pick<TextExample, 'parts'>,
+  most: number,
+): readonly number[] {
+  const ids = tokenizer.encode(promptOf(kind, example));
+  return kind === 'causal' ? ids.slice(-most) : cut(ids, most);
+}
+
 /** Tokens of a text for `model`: `maxLength` at most, of which a decoder's target has its part. Throws where a label is missing. */
 export function encodeText(
   model: LanguageModel,
@@ -47,16 +57,14 @@ export function encodeText(
     return { ids: cut(tokenizer.encode(first), maxLength), target: [value] };
   }
   const ends = endsOf(model).slice(0, 1);
-  const prompt = tokenizer.encode(promptOf(kind, example));
   if (kind === 'seq2seq') {
     const written = tokenizer.encode(example.target);
     const target = ends.includes(written.at(-1)!) ? written : [...written, ...ends];
-    return { ids: cut(prompt, maxLength), target: target.slice(0, maxLength) };
+    return { ids: promptIds(model, example, maxLength), target: target.slice(0, maxLength) };
   }
   const written = tokenizer.encode(` ${example.target}`).filter((id) => id !== tokenizer.bosId);
   const target = [...written, ...ends].slice(0, maxLength - 1);
-  // The end of the prompt says what is asked for: what is too long loses its beginning.
-  return { ids: [...prompt.slice(-(maxLength - target.length)), ...target], target };
+  return { ids: [...promptIds(model, example, maxLength - target.length), ...target], target };
 }
 
 /** The first tokens, and the last one, which ends a text. */
