@@ -327,6 +327,17 @@ describe('4. and 5. whole selections', () => {
     expect(indices.length).toBeLessThanOrEqual(18);
   });
 
+  test('times are those of the clock that is given, what is remembered counted again', async () => {
+    let now = 0;
+    const timing = new Scoring(images, scoringOptions.parse(network), 1, { clock: () => now });
+    const work = () =>
+      timing.remember('work', async () => {
+        now += 5;
+      });
+    for (const _ of ['done', 'remembered']) expect((await timing.timed(work)).seconds).toBe(5);
+    await timing.release();
+  });
+
   test('random takes no scores; what scored methods cost has the pre-training in it, also when it was there', async () => {
     const { seconds } = await select('random');
     expect(seconds).toBeLessThan(0.05);
