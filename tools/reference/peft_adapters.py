@@ -8,7 +8,7 @@ from pathlib import Path
 import peft
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 root = Path(__file__).parents[2] / "src"
 out = root / "methods/lm/testdata/peft"
@@ -16,6 +16,7 @@ out = root / "methods/lm/testdata/peft"
 bases = {
     "bert": ("models/bert/testdata/classifier", transformers.AutoModelForSequenceClassification, "SEQ_CLS"),
     "t5": ("models/t5/testdata/v1.0", transformers.AutoModelForSeq2SeqLM, "SEQ_2_SEQ_LM"),
+    "t5v1.1": ("models/t5/testdata/v1.1", transformers.AutoModelForSeq2SeqLM, "SEQ_2_SEQ_LM"),
     "gpt2": ("models/gpt2/testdata/tied", transformers.AutoModelForCausalLM, "CAUSAL_LM"),
     "llama": ("models/llama/testdata/llama3", transformers.AutoModelForCausalLM, "CAUSAL_LM"),
 }
@@ -48,12 +49,23 @@ cases = {
         "lora": lora("SEQ_2_SEQ_LM"),
         "ia3": ia3("SEQ_2_SEQ_LM"),
         "prompt": prompt("SEQ_2_SEQ_LM", num_transformer_submodules=1),
+        # Twice as many rows, of which the second half is not read.
+        "prompt-both": prompt("SEQ_2_SEQ_LM"),
         "p-tuning-lstm": p_tuning("SEQ_2_SEQ_LM", encoder_reparameterization_type="LSTM", num_transformer_submodules=1),
         # Heads are narrower than the width divided by their number, as in T5-11B.
         "prefix": prefix("SEQ_2_SEQ_LM", token_dim=12, num_attention_heads=2, num_layers=3),
     },
+    # An even number of layers: half of the prefix's slots are not read.
+    "t5v1.1": {
+        "lora": lora("SEQ_2_SEQ_LM", target_modules=["q", "wi_0", "wo"]),
+        "prefix": prefix("SEQ_2_SEQ_LM", token_dim=12, num_attention_heads=2, num_layers=2),
+    },
     "gpt2": {
         "lora": lora("CAUSAL_LM", fan_in_fan_out=True),
+        # "proj" is no segment of a path and matches nothing.
+        "patterns-bias-all": lora(
+            "CAUSAL_LM", fan_in_fan_out=True, target_modules=["c_attn", "c_proj"], rank_pattern={"proj": 5, "c_attn": 3}, bias="all"
+        ),
         "dora": lora("CAUSAL_LM", fan_in_fan_out=True, use_dora=True, target_modules=["c_proj"]),
         "ia3": ia3("CAUSAL_LM", fan_in_fan_out=True),
         "prompt": prompt("CAUSAL_LM"),
@@ -61,6 +73,7 @@ cases = {
     },
     "llama": {
         "lora": lora("CAUSAL_LM"),
+        "lora-bfloat16": lora("CAUSAL_LM"),
         "ia3": ia3("CAUSAL_LM"),
         "prompt": prompt("CAUSAL_LM"),
         "prefix": prefix("CAUSAL_LM"),
@@ -72,7 +85,8 @@ def inputs(task):
     generator = torch.Generator().manual_seed(7)
     ids = torch.randint(3, 40, (2, 6), generator=generator)
     mask = torch.ones(2, 6, dtype=torch.long)
-    mask[1, 4:] = 0
+    # Decoders are padded on the left.
+    mask[1, slice(0, 2) if task == "CAUSAL_LM" else slice(4, None)] = 0
     given = {"input_ids": ids, "attention_mask": mask}
     if task == "SEQ_2_SEQ_LM":
         given["labels"] = torch.randint(3, 40, (2, 4), generator=generator)
@@ -100,14 +114,28 @@ def main():
             adapted = peft.get_peft_model(model, config)
             randomize(adapted)
             adapted.eval()
+            if name.endswith("bfloat16"):
+                for value in adapted.parameters():
+                    value.data = value.data.bfloat16().float() if value.requires_grad else value.data
             given = inputs(task)
             with torch.no_grad():
                 logits = adapted(**given).logits
+            if task == "CAUSAL_LM":
+                mask = given["attention_mask"]
+                before = torch.ones(len(mask), logits.shape[1] - mask.shape[1])
+                # What stands at padding means nothing.
+                logits = logits * torch.cat([before, mask], 1)[..., None]
             target = out / f"{base}-{name}"
             adapted.save_pretrained(target)
+            if name.endswith("bfloat16"):
+                stored = target / "adapter_model.safetensors"
+                save_file({key: value.bfloat16() for key, value in load_file(stored).items()}, stored)
             (target / "README.md").unlink(missing_ok=True)
             written = target / "adapter_config.json"
-            written.write_text(json.dumps(json.loads(written.read_text()) | {"base_model_name_or_path": base}, indent=1))
+            config = json.loads(written.read_text()) | {"base_model_name_or_path": base}
+            # Sets have no order.
+            config = {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}
+            written.write_text(json.dumps(config, indent=1))
             save_file({**given, "logits": logits.contiguous()}, target / "golden.safetensors")
             print(base, name, tuple(logits.shape))
 

@@ -105,6 +105,6 @@ const biases = (which: 'none' | 'all' | 'lora_only', modules: readonly Module[])
 
 /** The value whose key is the path, its end, or a regular expression of its end (`rank_pattern` of `peft`). */
 export function patterned(values: Readonly<Record<string, number>>, path: string): number | undefined {
-  const key = Object.keys(values).find((k) => new RegExp(`(.*\\.)?(${k})$`).test(path));
+  const key = Object.keys(values).find((k) => new RegExp(`^(.*\\.)?(${k})$`).test(path));
   return key === undefined ? undefined : values[key];
 }

@@ -89,6 +89,21 @@ export function readWhole(model: LanguageWeights) {
   return trace('scratch', (s) => [body(s), model.heads.has('pool') && heads.pool!(s)]);
 }
 
+function wholePath(pattern: string): RegExp {
+  try {
+    return new RegExp(`^(?:${pattern})$`);
+  } catch (error) {
+    throw new Error(
+      `targets: "${pattern}" is no regular expression of JavaScript (Python writes some parts otherwise): list the paths instead`,
+      { cause: error },
+    );
+  }
+}
+
+/** Whether a path ends with a suffix of whole segments. */
+export const endsWithPath = (path: string, suffix: string): boolean =>
+  path === suffix || path.endsWith(`.${suffix}`);
+
 /**
  * The modules that are meant: a list of suffixes of paths (`q` is the last segment, `attention.output.dense` the last three), or a
  * text, which is a regular expression of whole paths; as `target_modules` of `peft`. Throws where one matches nothing.
@@ -101,12 +116,13 @@ export function targeted(
   const missing = (what: string) =>
     new Error(`"${what}" names no matrix of the model${didYouMean(what, paths)}; one is ${paths[0]}`);
   if (typeof targets === 'string') {
-    const pattern = new RegExp(`^(?:${targets})$`);
+    const pattern = wholePath(targets);
     const found = paths.filter((path) => pattern.test(path));
     if (found.length === 0) throw missing(targets);
     return found.map((path) => modules.get(path)!);
   }
-  const ends = (path: string, suffix: string) => path === suffix || path.endsWith(`.${suffix}`);
-  for (const suffix of targets) if (!paths.some((path) => ends(path, suffix))) throw missing(suffix);
-  return paths.filter((path) => targets.some((t) => ends(path, t))).map((path) => modules.get(path)!);
+  for (const suffix of targets) {
+    if (!paths.some((path) => endsWithPath(path, suffix))) throw missing(suffix);
+  }
+  return paths.filter((path) => targets.some((t) => endsWithPath(path, t))).map((path) => modules.get(path)!);
 }

@@ -5,7 +5,7 @@ import { type AdapterFiles, type JsonObject, type LanguageModel, matchKeys } fro
 import { mapTree, type Param, trace } from '../../nn/index.ts';
 import type { Values } from '../../train/index.ts';
 import { injectionOf, type LanguageAdapter } from './adapter.ts';
-import { familyOf, modulesOf, targeted } from './families.ts';
+import { endsWithPath, familyOf, modulesOf, targeted } from './families.ts';
 import { inject, injectScope } from './injection.ts';
 import { findLanguageMethod } from './list.ts';
 import { promptName } from './prompts.ts';
@@ -116,6 +116,11 @@ export async function fromPeft(
     throw new Error(`${where}: adapter_config.json: ${issue!.path.join('.')}: ${issue!.message}`);
   }
   const c = parsed.data as Known;
+  if (Array.isArray(c.target_modules)) {
+    c.target_modules = presentTargets(model, c.target_modules, (name) =>
+      onWarning(`${where}: target_modules: "${name}" names no matrix of ${model.spec} and is left out`),
+    );
+  }
   const [method, options] = optionsOf(type, c, model);
   const values: Values = {};
   for (const [name, value] of Object.entries(stored)) {
@@ -149,6 +154,19 @@ export async function fromPeft(
     }
   }
   return adapter;
+}
+
+/** Target names that the model has: `peft` passes over the others as long as one is there. */
+function presentTargets(
+  model: LanguageModel,
+  targets: string[],
+  onMissing: (name: string) => void,
+): string[] {
+  const paths = [...modulesOf(model).keys()];
+  const present = targets.filter((t) => paths.some((path) => endsWithPath(path, t)));
+  if (present.length === 0) return targets;
+  for (const name of targets) if (!present.includes(name)) onMissing(name);
+  return present;
 }
 
 /** Values that a schema has checked, by key. */
