@@ -5,6 +5,7 @@ import { bert, parseBertConfig } from '../../models/bert/index.ts';
 import { parseT5Config, t5 } from '../../models/t5/index.ts';
 import { mapTree, splitHeads, trace } from '../../nn/index.ts';
 import { runOnce } from '../../runtime/index.ts';
+import { initParams } from '../../train/index.ts';
 import { fitLanguage } from '../lm/fit.ts';
 import { inject, injectScope } from '../lm/injection.ts';
 import { findLanguageMethod } from '../lm/list.ts';
@@ -13,6 +14,7 @@ import { batchTypes } from '../lm/texts.ts';
 import { drained } from '../testing/patches.ts';
 import { textStep } from '../testing/text-step.ts';
 import { tinyClasses, tinyFamilies, tinyLanguage, tinyTexts } from '../testing/tiny-language.ts';
+import { attempt, mixed } from './attempt.ts';
 
 const task = { kind: 'classification', classes: tinyClasses, parts: ['text'] } as const;
 const texts = tinyTexts(5, 1);
@@ -139,6 +141,57 @@ test('a prefix of K = P·W_K + b and V = P·W_V + b in one layer is P before the
   });
 });
 
+describe('attempt', () => {
+  const sources = [1, 2].map((k) =>
+    f32(
+      Float32Array.from({ length: 32 }, (_, i) => Math.sin(k * i)),
+      [2, 16],
+    ),
+  );
+  const subjectOf = async () => ({ model: await tinyLanguage('t5'), task });
+  const mixedBy = async (more: object, mask?: Tensor) => {
+    const o = attempt.options.parse({ length: 2, ...more });
+    const subject = await subjectOf();
+    const embeddings = constant(
+      f32(
+        Float32Array.from({ length: 3 * 4 * 16 }, (_, i) => Math.cos(i)),
+        [3, 4, 16],
+      ),
+    );
+    const { result, params } = trace('scratch', (s) => mixed(s, subject, o, sources, embeddings, mask));
+    const values = await initParams(params, 1);
+    return runOnce(
+      { ...result },
+      Object.fromEntries(params.map((p) => [`param/${p.name}`, values[p.name]!])),
+    );
+  };
+  test('shares sum to one, depend on the text, and are uniform where the temperature is high', async () => {
+    const { shares } = await mixedBy({ temperature: 1 });
+    const rows = [0, 1, 2].map((b) => Array.from(shares.data as Float32Array).slice(3 * b, 3 * b + 3));
+    for (const row of rows) expect(row.reduce((a, b) => a + b)).toBeCloseTo(1, 6);
+    expect(rows[0]).not.toEqual(rows[1]);
+    for (const share of (await mixedBy({ temperature: 1e9 })).shares.data)
+      expect(Number(share)).toBeCloseTo(1 / 3, 6);
+  });
+  test('padding does not count', async () => {
+    const mask = constant(i64([1, 1, 1, 1, 1, 1, 0, 0, 1, 0, 0, 0], [3, 4]));
+    const [all, own] = [await mixedBy({ temperature: 1 }), await mixedBy({ temperature: 1 }, mask)];
+    const row = (out: typeof all, b: number) =>
+      Array.from(out.shares.data as Float32Array).slice(3 * b, 3 * b + 3);
+    expect(row(own, 0)).toEqual(row(all, 0));
+    expect(row(own, 1)).not.toEqual(row(all, 1));
+  });
+});
+
+test('MPT begins as the prompt that tasks share', async () => {
+  const model = await tinyLanguage('t5');
+  const [own, plain] = [
+    await stepOf(model, 'mpt', { length: 2 }),
+    await stepOf(model, 'prompt-tuning', { length: 2 }),
+  ];
+  expect(own.logits).toEqual(plain.logits);
+});
+
 describe('counts at the sizes of the papers', () => {
   /** A model of a configuration whose weights nobody reads. */
   function sized(
@@ -186,6 +239,8 @@ describe('counts at the sizes of the papers', () => {
     ['bitfit', {}, 250_368],
     ['adapters', { bottleneck: 24, trainNorms: false }, 24 * 2 * (2 * 768 * 24 + 24 + 768)],
     ['prefix-tuning', { length: 10 }, 10 * 2 * 12 * 768],
+    ['attempt', { length: 100 }, 231_936],
+    ['mpt', { length: 100 }, 77_668],
     ['full-fine-tuning', {}, 222_903_552],
   ])('T5-base, %s %j: %d', async (name, options, wanted) => {
     const config = { model_type: 't5', d_model: 768, d_ff: 3072, num_layers: 12, num_heads: 12 };

@@ -27,8 +27,8 @@ export interface Injection {
 
 export interface SoftTokens {
   readonly length: number;
-  /** [length, width], or [B, length, width] where they depend on the text's embeddings [B, T, width] (padding included). */
-  tokens(s: Scope, embeddings: Tensor): Tensor;
+  /** [length, width], or [B, length, width] where they depend on the text's embeddings [B, T, width], of which `mask` [B, T] is 0 at padding. */
+  tokens(s: Scope, embeddings: Tensor, mask?: Tensor): Tensor;
   /** What an encoder's classification reads: the first soft token, as in `peft` (default), or the first of the text. */
   readonly readAt?: 'prompt' | 'text';
 }
@@ -94,15 +94,14 @@ function behindSoft(
   s: Scope,
   embed: (s: Scope, ids: Tensor) => Tensor,
   { soft, text }: Injection,
-  tokens: Tensor,
-  positions?: Tensor,
+  { tokens, positions, mask }: Pick<SequenceInputs, 'tokens' | 'positions' | 'mask'>,
 ): Tensor {
   // RoBERTa counts positions by ids where it has them.
   if (!soft && !text) return tokens;
   const own = tokens.rank === 3 ? tokens : embed(s, tokens);
   const changed = text ? text(s, own, positions) : own;
   if (!soft) return changed;
-  const before = soft.tokens(s, own);
+  const before = soft.tokens(s, own, mask);
   return concat([before.expand([own.dim(0), soft.length, own.dim(2)]), changed], 1);
 }
 
@@ -120,7 +119,7 @@ function readInputs<Inputs extends EncoderInputs>(
   const first = Array.from({ length: soft }, (_, i) => prefix + i);
   return {
     ...inputs,
-    tokens: behindSoft(s, functions.model.embed, injection, tokens, positions),
+    tokens: behindSoft(s, functions.model.embed, injection, inputs),
     mask: extended(mask, soft + prefix),
     types: types && soft ? concat([zeroTypes(batch, soft), types], 1) : types,
     positions:
@@ -177,7 +176,7 @@ function injectPairs(model: Seq2SeqModel, injection: Injection): Seq2SeqModel {
     cacheBefore: prefix?.length ?? 0,
     encode: (s, { tokens, mask }) =>
       model.encode(s, {
-        tokens: behindSoft(s, model.embed, injection, tokens),
+        tokens: behindSoft(s, model.embed, injection, { tokens, mask }),
         mask: extended(mask, soft?.length ?? 0),
       }),
     decode(s, inputs, memory, memoryMask) {

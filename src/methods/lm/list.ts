@@ -2,10 +2,12 @@ import { didYouMean } from '../../graph/nearest.ts';
 import { dept } from '../dept/method.ts';
 import { ept } from '../ept/method.ts';
 import { adapters } from '../lm-baselines/adapters.ts';
+import { attempt } from '../lm-baselines/attempt.ts';
 import { bitfit } from '../lm-baselines/bitfit.ts';
 import { fullFineTuning } from '../lm-baselines/full-fine-tuning.ts';
 import { ia3 } from '../lm-baselines/ia3.ts';
 import { lora } from '../lm-baselines/lora.ts';
+import { mpt } from '../lm-baselines/mpt.ts';
 import { pTuning } from '../lm-baselines/p-tuning.ts';
 import { prefixTuning } from '../lm-baselines/prefix-tuning.ts';
 import { promptTuning } from '../lm-baselines/prompt-tuning.ts';
@@ -22,6 +24,8 @@ export const languageMethods: readonly LanguageMethod[] = [
   promptTuning,
   pTuning,
   prefixTuning,
+  attempt,
+  mpt,
   panda,
   dept,
   ept,

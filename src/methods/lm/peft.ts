@@ -287,6 +287,9 @@ export function toPeft(model: LanguageModel, adapter: LanguageAdapter): AdapterF
   return { config, tensors };
 }
 
+/** Whether a tensor belongs to a head that is trained with the method. */
+const isHead = (name: string): boolean => /^classifier\.|(^|\.)pooler\./.test(name);
+
 /** The module that `peft` saves whole: the last segment of a head's path but for what is inside it. */
 const headOf = (path: string): string => (path.includes('pooler') ? 'pooler' : path.split('.')[0]!);
 
@@ -299,8 +302,8 @@ function peftTypeOf(
   if (method === 'ia3') return 'IA3';
   if (method === 'p-tuning') return 'P_TUNING';
   if (method === 'prefix-tuning' || method === 'panda') return 'PREFIX_TUNING';
-  // It has no offset of the embeddings, and reads an encoder at its first soft token.
-  const plain = Object.keys(tensors).every((name) => !name.startsWith('prompt_encoder.'));
+  // It is a prompt, and a head at most: no offset of the embeddings, no network.
+  const plain = Object.keys(tensors).every((name) => name === promptName || isHead(name));
   const first = model.kind !== 'encoder' || options.readAt !== 'text';
   return tensors[promptName] && tensors[promptName].shape[1] === model.model.width && plain && first
     ? 'PROMPT_TUNING'
