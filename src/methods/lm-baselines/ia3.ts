@@ -1,11 +1,9 @@
 import { z } from 'zod';
-import type { LanguageModel } from '../../hub/index.ts';
+import type { LanguageWeights } from '../../hub/index.ts';
 import { type Intercept, onesInit } from '../../nn/index.ts';
 import { familyOf, type Module, modulesOf, targeted } from '../lm/families.ts';
 import { defineLanguageMethod } from '../lm/method.ts';
-import { tuningOptions } from '../lm/options.ts';
-
-const targets = z.union([z.array(z.string()), z.string()]).default([]);
+import { targetsOption, tuningOptions } from '../lm/options.ts';
 
 /** Scales keys and values, and what the last matrix of the feed-forward part reads, by vectors `PATH.ia3_l`, as in `peft`. */
 export const ia3 = defineLanguageMethod({
@@ -13,11 +11,10 @@ export const ia3 = defineLanguageMethod({
   summary: 'scales keys, values and the inner activations of the feed-forward part by trained vectors',
   paper: 'Liu et al., NeurIPS 2022, arXiv 2205.05638',
   options: z.strictObject({
-    targets: targets.describe(
-      'suffixes of the paths of matrices whose output is scaled, or a regular expression; none: keys and values',
-    ),
-    feedForward: targets.describe(
-      'likewise those whose input is scaled; none: the last one of the feed-forward part',
+    targets: targetsOption('the matrices', 'keys, values and the last of the feed-forward part, as in peft'),
+    feedForward: targetsOption(
+      'those of them whose input is scaled, not their output',
+      'the last of the feed-forward part; `none` means none',
     ),
     ...tuningOptions({ rate: 3e-3 }),
   }),
@@ -62,14 +59,12 @@ export const ia3 = defineLanguageMethod({
 });
 
 /** The matrices whose inputs are scaled, and those whose outputs are. */
-function scaledModules(
-  model: LanguageModel,
-  o: { targets: string[] | string; feedForward: string[] | string },
+export function scaledModules(
+  model: LanguageWeights,
+  o: { readonly targets: readonly string[]; readonly feedForward: readonly string[] },
 ) {
   const [family, modules] = [familyOf(model), modulesOf(model)];
-  const inner = targeted(modules, o.feedForward.length ? o.feedForward : family.ia3FeedForward);
-  const outer = targeted(modules, o.targets.length ? o.targets : family.ia3).filter(
-    (m) => !inner.includes(m),
-  );
-  return { inner, outer };
+  const all = targeted(modules, o.targets.length ? o.targets : [...family.ia3, ...family.ia3FeedForward]);
+  const byInput = targeted(modules, o.feedForward.length ? o.feedForward : family.ia3FeedForward);
+  return { inner: all.filter((m) => byInput.includes(m)), outer: all.filter((m) => !byInput.includes(m)) };
 }

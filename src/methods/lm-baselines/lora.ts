@@ -9,7 +9,7 @@ import {
 } from '../../nn/index.ts';
 import { familyOf, type Module, modulesOf, targeted } from '../lm/families.ts';
 import { defineLanguageMethod } from '../lm/method.ts';
-import { tuningOptions } from '../lm/options.ts';
+import { targetsOption, tuningOptions } from '../lm/options.ts';
 
 const pattern = z.record(z.string(), z.number()).default({});
 
@@ -22,12 +22,7 @@ export const lora = defineLanguageMethod({
   options: z.strictObject({
     rank: z.int().positive().default(8).describe('r'),
     alpha: z.number().positive().default(16).describe('α: the product is scaled by α / r'),
-    targets: z
-      .union([z.array(z.string()), z.string()])
-      .default([])
-      .describe(
-        'suffixes of the paths of the matrices, or one regular expression of whole paths; none: queries and values, as in peft',
-      ),
+    targets: targetsOption('the matrices', 'queries and values, as in peft'),
     rankStabilized: z.boolean().default(false).describe('scale by α / √r (rsLoRA)'),
     dora: z
       .boolean()

@@ -104,25 +104,28 @@ function wholePath(pattern: string): RegExp {
 export const endsWithPath = (path: string, suffix: string): boolean =>
   path === suffix || path.endsWith(`.${suffix}`);
 
+/** Begins a target that is a regular expression of whole paths. */
+export const expression = 're:';
+/** A target that means no matrix, where an empty list means the family's. */
+export const noMatrix = 'none';
+
 /**
- * The modules that are meant: a list of suffixes of paths (`q` is the last segment, `attention.output.dense` the last three), or a
- * text, which is a regular expression of whole paths; as `target_modules` of `peft`. Throws where one matches nothing.
+ * The modules that are meant, as by `target_modules` of `peft`: each target is a suffix of paths (`q` is the last segment, `attention.output.dense` the
+ * last three) or, behind `re:`, a regular expression of whole paths. Throws where one matches nothing.
  */
-export function targeted(
-  modules: ReadonlyMap<string, Module>,
-  targets: readonly string[] | string,
-): Module[] {
+export function targeted(modules: ReadonlyMap<string, Module>, targets: readonly string[]): Module[] {
   const paths = [...modules.keys()];
-  const missing = (what: string) =>
-    new Error(`"${what}" names no matrix of the model${didYouMean(what, paths)}; one is ${paths[0]}`);
-  if (typeof targets === 'string') {
-    const pattern = wholePath(targets);
-    const found = paths.filter((path) => pattern.test(path));
-    if (found.length === 0) throw missing(targets);
-    return found.map((path) => modules.get(path)!);
+  const found = new Set<string>();
+  for (const target of targets) {
+    if (target === noMatrix) continue;
+    const pattern = target.startsWith(expression) && wholePath(target.slice(expression.length));
+    const own = paths.filter((path) => (pattern ? pattern.test(path) : endsWithPath(path, target)));
+    if (own.length === 0) {
+      throw new Error(
+        `"${target}" names no matrix of the model${didYouMean(target, paths)}; one is ${paths[0]}`,
+      );
+    }
+    for (const path of own) found.add(path);
   }
-  for (const suffix of targets) {
-    if (!paths.some((path) => endsWithPath(path, suffix))) throw missing(suffix);
-  }
-  return paths.filter((path) => targets.some((t) => endsWithPath(path, t))).map((path) => modules.get(path)!);
+  return paths.filter((path) => found.has(path)).map((path) => modules.get(path)!);
 }

@@ -11,6 +11,15 @@ export interface TuningOptions {
   readonly evaluations: number;
 }
 
+/** Which matrices a method changes, for its schema; `standard` says which where none is named. */
+export const targetsOption = (what: string, standard: string) =>
+  z
+    .array(z.string())
+    .default([])
+    .describe(
+      `${what}: suffixes of their paths, or re: and a regular expression of whole paths; none given: ${standard}`,
+    );
+
 /** The options of `fitLanguage`, for a method's schema. `rate`: the learning rate, 0 where it depends on the model; `why`: what decides it then. */
 export const tuningOptions = (d: { rate: number; why?: string; steps?: number }) => ({
   steps: z

@@ -154,3 +154,16 @@ describe('what cannot be read is named', () => {
     ]);
   });
 });
+
+test.each([[], ['wo']])(
+  '(IA)³ without a feed-forward part is read: feedforward_modules %j',
+  async (...feedForward) => {
+    const { model, files } = await read('t5-ia3');
+    const config = { ...files.config, target_modules: ['k', 'v'], feedforward_modules: feedForward };
+    const own = Object.entries(files.tensors).filter(([name]) => !name.includes('.wo.'));
+    const adapter = await fromPeft(model, { config, tensors: Object.fromEntries(own) }, 'there');
+    const again = toPeft(model, adapter)!;
+    expect(Object.keys(again.tensors).sort()).toEqual(own.map(([name]) => name).sort());
+    expect(again.config).toMatchObject({ target_modules: ['k', 'v'], feedforward_modules: feedForward });
+  },
+);

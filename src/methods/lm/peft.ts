@@ -4,8 +4,9 @@ import { didYouMean } from '../../graph/nearest.ts';
 import { type AdapterFiles, type JsonObject, type LanguageModel, matchKeys } from '../../hub/index.ts';
 import { mapTree, type Param, trace } from '../../nn/index.ts';
 import type { Values } from '../../train/index.ts';
+import { scaledModules } from '../lm-baselines/ia3.ts';
 import { injectionOf, type LanguageAdapter } from './adapter.ts';
-import { endsWithPath, familyOf, modulesOf, targeted } from './families.ts';
+import { endsWithPath, expression, familyOf, modulesOf, noMatrix, targeted } from './families.ts';
 import { inject, injectScope } from './injection.ts';
 import { findLanguageMethod } from './list.ts';
 import { promptName } from './prompts.ts';
@@ -183,23 +184,40 @@ const neutralName = (type: PeftType, name: string): string =>
     .replace(/\.(lora_[AB])\.weight$/, '.$1')
     .replace(/\.base_layer\.bias$/, '.bias');
 
+/** `target_modules` as options have them: a text is a regular expression, an empty list means none. */
+function targetsOf(
+  given: readonly string[] | string | null | undefined,
+  standard: readonly string[],
+): string[] {
+  if (typeof given === 'string') return [`${expression}${given}`];
+  return given?.length === 0 ? [noMatrix] : [...(given ?? standard)];
+}
+/** And back. */
+function modulesIn(given: readonly string[], standard: readonly string[]): string[] | string {
+  const list = given.length ? given : standard;
+  if (list.length === 1 && list[0]!.startsWith(expression)) return list[0]!.slice(expression.length);
+  return list.filter((target) => target !== noMatrix);
+}
+
 function optionsOf(type: PeftType, c: Known, model: LanguageModel): [method: string, options: JsonObject] {
   const family = familyOf(model);
   if (type === 'LORA') {
     return [
       'lora',
       {
-        ...{ rank: c.r, alpha: c.lora_alpha, targets: c.target_modules ?? [...family.lora] },
+        ...{ rank: c.r, alpha: c.lora_alpha, targets: targetsOf(c.target_modules, family.lora) },
         ...{ rankStabilized: c.use_rslora, dora: c.use_dora, bias: c.bias },
         ...{ rankPattern: c.rank_pattern ?? {}, alphaPattern: c.alpha_pattern ?? {} },
       },
     ];
   }
   if (type === 'IA3') {
-    const inner = c.feedforward_modules ?? [...family.ia3FeedForward];
     return [
       'ia3',
-      { targets: c.target_modules ?? [...family.ia3, ...family.ia3FeedForward], feedForward: inner },
+      {
+        targets: targetsOf(c.target_modules, [...family.ia3, ...family.ia3FeedForward]),
+        feedForward: targetsOf(c.feedforward_modules, family.ia3FeedForward),
+      },
     ];
   }
   const method = { PROMPT_TUNING: 'prompt-tuning', P_TUNING: 'p-tuning', PREFIX_TUNING: 'prefix-tuning' }[
@@ -239,14 +257,9 @@ export function toPeft(model: LanguageModel, adapter: LanguageAdapter): AdapterF
   const o = findLanguageMethod(adapter.method).options.parse(adapter.options) as unknown as Known;
   const modules = modulesOf(model);
   const family = familyOf(model);
-  const list = (given: readonly string[] | string, standard: readonly string[]) =>
-    given.length ? given : standard;
-  const inner =
-    type === 'IA3' ? targeted(modules, list(o.feedForward, family.ia3FeedForward)).map((m) => m.path) : [];
-  const adapted =
-    type === 'LORA'
-      ? new Set(targeted(modules, list(o.targets, family.lora)).map((m) => m.path))
-      : new Set<string>();
+  const inner = type === 'IA3' ? scaledModules(model, o as never).inner.map((m) => m.path) : [];
+  const targets: readonly string[] = o.targets?.length ? o.targets : family.lora;
+  const adapted = new Set(type === 'LORA' ? targeted(modules, targets).map((m) => m.path) : []);
   const own = new Set(['lora_A', 'lora_B', 'lora_magnitude_vector', 'ia3_l']);
   const heads = new Set<string>();
   const tensors: Values = {};
@@ -277,12 +290,10 @@ export function toPeft(model: LanguageModel, adapter: LanguageAdapter): AdapterF
     ...configOf(type, o, model),
   };
   if (!isPrompt(type) && family.transposed) config.fan_in_fan_out = true;
-  if (type === 'LORA') config.target_modules = list(o.targets, family.lora) as string[];
+  if (type === 'LORA') config.target_modules = modulesIn(o.targets, family.lora);
   if (type === 'IA3') {
-    const [outer, feedForward] = [list(o.targets, family.ia3), list(o.feedForward, family.ia3FeedForward)];
-    const both = typeof outer === 'string' || typeof feedForward === 'string';
-    config.target_modules = both ? outer : [...new Set([...outer, ...feedForward])];
-    config.feedforward_modules = feedForward as string[];
+    config.target_modules = modulesIn(o.targets, [...family.ia3, ...family.ia3FeedForward]);
+    config.feedforward_modules = modulesIn(o.feedForward, family.ia3FeedForward);
   }
   return { config, tensors };
 }
