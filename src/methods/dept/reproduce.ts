@@ -37,10 +37,6 @@ async function rowNorms(trials: Trials): Promise<number[]> {
   return all[0]!.map((_, i) => mean(all.map((norms) => norms[i]!)));
 }
 
-/** The mean validation score in the course of the training: higher for what learns faster. */
-const course = (trials: Trials): number =>
-  mean(trials.flat().map(({ evaluations }) => mean(evaluations.map((e) => e.score))));
-
 /** Shi & Lipani 2024, by the card's directional claims. */
 export const deptClaims: Reproduction = {
   slug: 'dept',
@@ -56,11 +52,7 @@ export const deptClaims: Reproduction = {
         };
         return {
           holds: mean(accuracies(found.DePT)) >= mean(accuracies(found['PT(l)'])),
-          measured: {
-            ...figures(found),
-            'PT(l), validation in the course of training': course(found['PT(l)']),
-            'DePT, validation in the course of training': course(found.DePT),
-          },
+          measured: figures(found),
           chart: bars(lab, 'One budget', found),
         };
       },

@@ -39,8 +39,8 @@ export interface LanguageTrialResult {
   readonly parameters: number;
   /** Mean seconds of a step, without compilation and validation. */
   readonly stepSeconds: number;
-  /** Validation scores in the course of the training. */
-  readonly evaluations: readonly { readonly step: number; readonly score: number }[];
+  /** Validation scores and losses in the course of the training. */
+  readonly evaluations: readonly { readonly step: number; readonly score: number; readonly loss: number }[];
   /** Where the adapter lies. */
   readonly dir: string;
 }
@@ -80,7 +80,7 @@ export async function languageTrial(
     },
     ...(signal && { signal }),
   });
-  const evaluations: { step: number; score: number }[] = [];
+  const evaluations: { step: number; score: number; loss: number }[] = [];
   let [seconds, steps] = [0, 0];
   let started = performance.now();
   let next = await events.next();
@@ -90,7 +90,8 @@ export async function languageTrial(
       if (steps++) seconds += (performance.now() - started) / 1000;
     }
     if (next.value.type === 'evaluation') {
-      evaluations.push({ step: next.value.step, score: next.value.metrics.score! });
+      const { score, loss } = next.value.metrics;
+      evaluations.push({ step: next.value.step, score: score!, loss: loss! });
     }
     started = performance.now();
   }
