@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { onesInit, type Scope, valueInit } from '../../nn/index.ts';
+import { onesInit, type Scope } from '../../nn/index.ts';
 import { defineLanguageMethod, type Subject } from '../lm/method.ts';
 import { tuningOptions } from '../lm/options.ts';
 import {
@@ -10,7 +10,7 @@ import {
   promptRate,
   promptRateReason,
 } from '../lm/prompts.ts';
-import { sourcePrompt } from '../lm/source-prompt.ts';
+import { sourceInit } from '../lm/source-prompt.ts';
 
 const options = z.strictObject({
   ...promptOptions({ length: 20 }),
@@ -26,21 +26,17 @@ export const mpt = defineLanguageMethod({
   summary: 'a shared soft prompt times a task’s matrix of rank one (target stage of multitask prompt tuning)',
   paper: 'Wang et al., ICLR 2023, arXiv 2303.02861',
   options,
-  inject: async (subject, o) => ({ soft: soft(subject, o, await startOf(subject, o)) }),
-  folded: async (subject, o) => foldedPrompt(subject, soft(subject, o, await startOf(subject, o))),
+  inject: (subject, o) => ({ soft: soft(subject, o) }),
+  folded: (subject, o) => foldedPrompt(subject, soft(subject, o)),
   rate: promptRate,
   rates: ({ factorRate }) => ({ 'factors.**': factorRate }),
 });
 
-async function startOf(subject: Subject, o: Options) {
-  if (!o.source) return promptInit(subject, o);
-  return valueInit(await sourcePrompt(o.source, [o.length, subject.model.model.width]));
-}
-
-const soft = ({ model }: Subject, o: Options, init: Awaited<ReturnType<typeof startOf>>) => ({
+const soft = (subject: Subject, o: Options) => ({
   length: o.length,
   tokens(s: Scope) {
-    const { width } = model.model;
+    const { width } = subject.model.model;
+    const init = o.source ? sourceInit(o.source) : promptInit(subject, o);
     const u = s.param('factors.u', [o.length, 1], onesInit);
     const v = s.param('factors.v', [1, width], onesInit);
     return s.param(promptName, [o.length, width], init).mul(u.mul(v));

@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { tanh } from '../../graph/index.ts';
-import { type Initializer, linear, normalInit, type Scope, valueInit } from '../../nn/index.ts';
+import { type Initializer, linear, normalInit, type Scope } from '../../nn/index.ts';
 import { prefixWidth } from '../lm/injection.ts';
 import { defineLanguageMethod, type Subject } from '../lm/method.ts';
 import { tuningOptions } from '../lm/options.ts';
 import { promptName } from '../lm/prompts.ts';
-import { sourcePrompt } from '../lm/source-prompt.ts';
+import { sourceInit } from '../lm/source-prompt.ts';
 
 const options = z.strictObject({
   length: z.int().positive().default(20).describe('positions of the prefix'),
@@ -39,14 +39,12 @@ export const prefixTuning = defineLanguageMethod({
   summary: 'trains keys and values before the text’s in every layer (prefix tuning, P-tuning v2)',
   paper: 'Li & Liang, ACL 2021, arXiv 2101.00190; P-tuning v2: Liu et al., ACL 2022, arXiv 2110.07602',
   options,
-  async inject(subject, o) {
+  inject(subject, o) {
     if (o.projection && o.source) {
       throw new Error('prefix-tuning: a source replaces the trained prefix itself: leave out projection');
     }
     if (o.projection) return { prefix: { length: o.length, table: (s) => projected(s, subject, o) } };
-    const shape = [o.length, prefixWidth(subject.model)];
-    const init = o.source ? valueInit(await sourcePrompt(o.source, shape)) : undefined;
-    return { prefix: plainPrefix(subject, o.length, init) };
+    return { prefix: plainPrefix(subject, o.length, o.source ? sourceInit(o.source) : undefined) };
   },
   folded: (subject, o) =>
     o.projection

@@ -1,9 +1,8 @@
 import { z } from 'zod';
-import { valueInit } from '../../nn/index.ts';
 import { defineLanguageMethod } from '../lm/method.ts';
 import { tuningOptions } from '../lm/options.ts';
 import { plainPrompt, promptInit, promptOptions, promptRate, promptRateReason } from '../lm/prompts.ts';
-import { sourcePrompt } from '../lm/source-prompt.ts';
+import { sourceInit } from '../lm/source-prompt.ts';
 
 /** X = [P; E] with P [n, width] before the text's embeddings E; with a source prompt to begin from it is SPoT. */
 export const promptTuning = defineLanguageMethod({
@@ -22,10 +21,8 @@ export const promptTuning = defineLanguageMethod({
       .describe('what an encoder’s head reads: the first soft token, as in peft, or the first of the text'),
     ...tuningOptions({ rate: 0, why: promptRateReason }),
   }),
-  async inject(subject, o) {
-    const shape = [o.length, subject.model.model.width];
-    const source = o.source ? await sourcePrompt(o.source, shape) : undefined;
-    const init = source ? valueInit(source) : promptInit(subject, o);
+  inject(subject, o) {
+    const init = o.source ? sourceInit(o.source) : promptInit(subject, o);
     return { soft: { ...plainPrompt(subject, o.length, init), readAt: o.readAt } };
   },
   rate: promptRate,
