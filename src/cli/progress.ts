@@ -1,4 +1,4 @@
-import type { LanguageEvent, RunEvent, StudyEvent } from '../methods/index.ts';
+import type { RunEvent, StudyEvent } from '../methods/index.ts';
 import type { TrainEvent } from '../train/index.ts';
 import { type Io, percent } from './io.ts';
 
@@ -41,7 +41,7 @@ export class Progress {
     this.open = false;
   }
 
-  run = (event: RunEvent | LanguageEvent): void => {
+  run = (event: RunEvent): void => {
     if (event.type === 'stage') this.say(event.text);
     else if (event.type === 'warning') this.say(`warning: ${event.text}`);
     else if (event.type === 'progress') this.update(event.text, event.done, event.total);

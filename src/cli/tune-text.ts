@@ -4,25 +4,26 @@ import {
   type LanguageResult,
   type LanguageSettings,
   languageMethods,
-  readSettings,
   tuneLanguage,
 } from '../methods/index.ts';
-import { addFlags, checkFlags, count, counts, givenFlags, list } from './flags.ts';
-import { type Io, percent, table, UsageError } from './io.ts';
+import { addFlags, count, counts, list } from './flags.ts';
+import { type Io, percent, table } from './io.ts';
 import { drain, Progress } from './progress.ts';
+import { jobOf, percentOver } from './tune-job.ts';
 
 const defaults = { model: 'zoo:words-bert', method: 'lora', data: 'gloss-class', count: 0, seed: 1 };
 
-interface Flags extends Omit<LanguageSettings, 'options'> {
-  readonly seeds?: number[];
-  readonly out?: string;
-  readonly resume?: string | true;
-  readonly json?: boolean;
-}
-
 const settingKeys = [
-  ...['model', 'method', 'data', 'config', 'text', 'label', 'count', 'seed', 'allowUnusedWeights'],
-] as (keyof LanguageSettings)[];
+  'model',
+  'method',
+  'data',
+  'config',
+  'text',
+  'label',
+  'count',
+  'seed',
+  'allowUnusedWeights',
+] as const;
 
 /** `attune tune` with a method for language models. */
 export function tuneTextCommand(method: LanguageMethod, io: Io): Command {
@@ -61,34 +62,15 @@ export function tuneTextCommand(method: LanguageMethod, io: Io): Command {
         '  attune tune --method prompt-tuning --model google/flan-t5-small --data ./questions.jsonl --seeds 1,2,3',
     )
     .action(async () => {
-      const flags = command.opts<Flags>();
-      const options = givenFlags(command, method.options);
-      checkFlags(method.options, options);
-      const dir = typeof flags.resume === 'string' ? flags.resume : undefined;
-      if (dir !== undefined && (flags.seeds || flags.out !== undefined)) {
-        throw new UsageError('--resume DIR takes neither --seeds nor --out');
-      }
-      const stored = dir === undefined ? undefined : await readSettings<LanguageSettings>(dir);
-      const given: Partial<LanguageSettings> = Object.fromEntries(
-        settingKeys
-          .filter((key) => command.getOptionValueSource(key) === 'cli')
-          .map((key) => [key, flags[key as keyof Flags]]),
-      );
-      const { seed, ...settings } = {
-        ...(stored ?? defaults),
-        ...given,
-        options: { ...stored?.options, ...options } as LanguageSettings['options'],
-      };
-      const out = dir ?? flags.out;
+      const job = await jobOf<LanguageSettings>(command, method.options, settingKeys, defaults);
       const progress = new Progress(io);
-      const events = tuneLanguage({
-        ...{ settings, seeds: flags.seeds ?? [seed], resume: flags.resume !== undefined, signal: io.signal },
-        ...(out !== undefined && { out }),
-      });
+      const events = tuneLanguage({ ...job, signal: io.signal });
       const results = await drain(events, progress.run).finally(() => progress.clear());
       const [only] = results;
       io.out(
-        flags.json ? `${JSON.stringify(results.length === 1 ? only : { runs: results })}\n` : report(results),
+        command.opts<{ json?: boolean }>().json
+          ? `${JSON.stringify(results.length === 1 ? only : { runs: results })}\n`
+          : report(results),
       );
     });
   addFlags(command, method.options, `Options of ${method.name}:`);
@@ -108,13 +90,7 @@ function report(results: readonly LanguageResult[]): string {
     ]),
   ];
   if (results.length > 1) {
-    const cell = (m: (typeof metrics)[number]) => {
-      const values = results.map((r) => r.scores[m]!);
-      const mean = values.reduce((a, b) => a + b, 0) / values.length;
-      const square = values.reduce((a, b) => a + (b - mean) ** 2, 0) / (values.length - 1);
-      return `${percent(mean)} ± ${(100 * Math.sqrt(square)).toFixed(1)}`;
-    };
-    rows.push(['mean', ...metrics.map(cell)]);
+    rows.push(['mean', ...metrics.map((m) => percentOver(results.map((r) => r.scores[m]!)))]);
   }
   const always =
     majority === undefined ? '' : `Always saying the most frequent class: ${percent(majority)}\n\n`;

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import {
+  figureOf,
   findMethod,
   type LanguageMethod,
   languageMethods,
@@ -8,13 +9,13 @@ import {
   type RunResult,
   type RunSettings,
   readSettings,
-  type TuneOptions,
   tune,
 } from '../methods/index.ts';
-import { addFlags, checkFlags, count, counts, givenFlags } from './flags.ts';
-import { type Io, percent, table, UsageError } from './io.ts';
+import { addFlags, count, counts } from './flags.ts';
+import { type Io, percent, table } from './io.ts';
 import { usage } from './methods.ts';
 import { drain, Progress } from './progress.ts';
+import { jobOf, percentOver } from './tune-job.ts';
 import { tuneTextCommand } from './tune-text.ts';
 
 const defaults = { model: 'zoo:icon-clip', method: 'coop', data: 'icons-unseen', shots: 16, seed: 1 };
@@ -33,14 +34,6 @@ async function methodOf(
   const name = valueAfter('--method') ?? stored?.method ?? defaults.method;
   const text = languageMethods.find((m) => m.name === name);
   return text ? { kind: 'text', method: text } : { kind: 'images', method: usage(() => findMethod(name)) };
-}
-
-/** Flags of `tune` that hold for any method. */
-interface Flags extends Omit<RunSettings, 'options'> {
-  readonly seeds?: number[];
-  readonly out?: string;
-  readonly resume?: string | true;
-  readonly json?: boolean;
 }
 
 const settingKeys = [
@@ -97,8 +90,8 @@ export async function tuneCommand(argv: readonly string[], io: Io): Promise<Comm
         `  attune tune --model openai/clip-vit-base-patch32 --data ./photos\n  attune tune --resume runs/icons-unseen-coop-16shot-seed1`,
     )
     .action(async () => {
-      const job = await jobOf(command, method);
-      const { json = false } = command.opts<Flags>();
+      const job = await jobOf<RunSettings>(command, method.options, settingKeys, defaults);
+      const { json = false } = command.opts<{ json?: boolean }>();
       const progress = new Progress(io);
       const results = await drain(tune({ ...job, signal: io.signal }), progress.run).finally(() =>
         progress.clear(),
@@ -109,36 +102,9 @@ export async function tuneCommand(argv: readonly string[], io: Io): Promise<Comm
   return command;
 }
 
-/** From flags alone, or from the run folder that is resumed, which flags must not contradict. */
-async function jobOf(command: Command, method: Method): Promise<TuneOptions> {
-  const flags = command.opts<Flags>();
-  const options = givenFlags(command, method.options);
-  checkFlags(method.options, options);
-  const dir = typeof flags.resume === 'string' ? flags.resume : undefined;
-  if (dir !== undefined && (flags.seeds || flags.out !== undefined)) {
-    throw new UsageError('--resume DIR takes neither --seeds nor --out');
-  }
-  const stored = dir === undefined ? undefined : await readSettings<RunSettings>(dir);
-  const given: Partial<RunSettings> = Object.fromEntries(
-    settingKeys.filter((key) => command.getOptionValueSource(key) === 'cli').map((key) => [key, flags[key]]),
-  );
-  const { seed, ...settings } = {
-    ...(stored ?? defaults),
-    ...given,
-    options: { ...stored?.options, ...options } as RunSettings['options'],
-  };
-  return {
-    settings,
-    seeds: flags.seeds ?? [seed],
-    resume: flags.resume !== undefined,
-    out: dir ?? flags.out,
-  };
-}
-
 const meanAndDeviation = (values: readonly number[]) => {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  const square = values.reduce((a, b) => a + (b - mean) ** 2, 0) / Math.max(1, values.length - 1);
-  return { accuracy: mean, std: Math.sqrt(square) };
+  const { mean, std } = figureOf(values);
+  return { accuracy: mean, std };
 };
 
 /** The `--json` object: the run's own, or several seeds with mean and deviation. */
@@ -169,12 +135,8 @@ function report(results: readonly RunResult[]): string {
     ]),
   ];
   if (results.length > 1) {
-    const cell = (values: number[]) => {
-      const { accuracy, std } = meanAndDeviation(values);
-      return `${percent(accuracy)} ± ${(100 * std).toFixed(1)}`;
-    };
     const [zero, tuned] = [results.map((r) => r.zeroShot.accuracy), results.map((r) => r.tuned.accuracy)];
-    rows.push(['mean', cell(zero), cell(tuned)]);
+    rows.push(['mean', percentOver(zero), percentOver(tuned)]);
   }
   const helped = results.some((r) => r.tuned.accuracy > r.zeroShot.accuracy);
   const advice =

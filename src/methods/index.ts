@@ -4,6 +4,7 @@ export { Judge } from './dcc/evaluate.ts';
 export { imagesOf, type LabelledImages, normalised } from './dcc/images.ts';
 export { condensationOptions } from './dcc/options.ts';
 export { readSynthetic, type SyntheticSet, syntheticImages } from './dcc/synthetic.ts';
+export { InterruptedError } from './events.ts';
 export { findMethod, methods } from './list.ts';
 export { type AdaptedModel, attach, type LanguageAdapter } from './lm/adapter.ts';
 export { fitLanguage, type LanguageFit, type LanguageFitted } from './lm/fit.ts';
@@ -13,7 +14,6 @@ export { findLanguageMethod, languageMethods } from './lm/list.ts';
 export { defineLanguageMethod, type LanguageMethod } from './lm/method.ts';
 export { type TextPrediction, TextPredictor } from './lm/predict.ts';
 export {
-  type LanguageEvent,
   type LanguageResult,
   type LanguageSettings,
   tuneLanguage,
@@ -24,7 +24,7 @@ export { rankSources, type Transferability, transferability } from './panda/tran
 export { foldMasks } from './r-amt/masks.ts';
 export type { Chart, Claim, Finding, HeatMap, Lab, Reproduction } from './reproduction.ts';
 export { findReproduction, reproductions } from './reproductions.ts';
-export { readSettings } from './run-folder.ts';
+export { type RunProgress, type Runs, readSettings } from './run-folder.ts';
 export { type Protocol, protocols } from './study/protocols.ts';
 export {
   type MethodChoice,
@@ -34,13 +34,12 @@ export {
   type StudyTrial,
   study,
 } from './study/study.ts';
-export { type Figure, figure } from './study/summary.ts';
+export { type Figure, figure, figureOf } from './study/summary.ts';
 export type { TestScore, TrialResult, TrialSettings } from './study/trial.ts';
 export { version } from './version.ts';
 export { evaluate, ontoClasses, predict } from './vlm/evaluate.ts';
 export { type ExportDescription, exportClassifier } from './vlm/export.ts';
 export { ImageFeatures } from './vlm/features.ts';
-export { InterruptedError } from './vlm/fit.ts';
 export {
   type RunEvent,
   type RunResult,

@@ -1,10 +1,31 @@
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type JsonObject, readJson, writeAtomic } from '../hub/index.ts';
+import type { TrainEvent } from '../train/index.ts';
 import { version } from './version.ts';
 
 /** What decides the result of a run; options are compared one by one. */
 export type Settings = { readonly options: JsonObject };
+
+/** Runs of the same settings, one for each seed. */
+export interface Runs<S extends { readonly seed: number }> {
+  readonly settings: Omit<S, 'seed'>;
+  readonly seeds: readonly number[];
+  /** The run folder (of several seeds: their parent). Default: a folder in `runs` that is named by the settings. */
+  readonly out?: string | undefined;
+  /** Continue a run of the same settings, or report it where it is finished. */
+  readonly resume?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** What happens in runs of any kind. */
+export type RunProgress =
+  | { readonly type: 'stage'; readonly text: string }
+  | { readonly type: 'progress'; readonly text: string; readonly done: number; readonly total: number }
+  | { readonly type: 'warning'; readonly text: string }
+  /** A run begins or goes on in `dir`. */
+  | { readonly type: 'run'; readonly dir: string; readonly seed: number }
+  | { readonly type: 'train'; readonly event: TrainEvent };
 
 const runFile = 'run.json';
 const resultFile = 'result.json';

@@ -11,10 +11,16 @@ import {
 } from '../../data/index.ts';
 import { type JsonObject, type LanguageModel, loadLanguageModel, resolveDataset } from '../../hub/index.ts';
 import { Random } from '../../runtime/index.ts';
-import type { TrainEvent } from '../../train/index.ts';
-import { createRun, exists, findRun, finishedRun, writeResult } from '../run-folder.ts';
-import { EventQueue } from '../vlm/events.ts';
-import { InterruptedError } from '../vlm/fit.ts';
+import { EventQueue, InterruptedError } from '../events.ts';
+import {
+  createRun,
+  exists,
+  findRun,
+  finishedRun,
+  type RunProgress,
+  type Runs,
+  writeResult,
+} from '../run-folder.ts';
 import { weightsDigest } from '../weights-digest.ts';
 import { fitLanguage } from './fit.ts';
 import { findLanguageMethod } from './list.ts';
@@ -41,16 +47,6 @@ export interface LanguageSettings {
   readonly allowUnusedWeights?: boolean;
 }
 
-export interface TuneLanguageOptions {
-  readonly settings: Omit<LanguageSettings, 'seed'>;
-  /** One run for each. */
-  readonly seeds: readonly number[];
-  /** The run folder (of several seeds: their parent). Default: `runs/DATA-METHOD-seedSEED`. */
-  readonly out?: string;
-  readonly resume?: boolean;
-  readonly signal?: AbortSignal;
-}
-
 export interface LanguageResult extends LanguageSettings {
   readonly texts: { readonly train: number; readonly val: number; readonly test: number };
   /** Of test texts, by metric. */
@@ -63,20 +59,15 @@ export interface LanguageResult extends LanguageSettings {
   readonly warnings: readonly string[];
 }
 
-export type LanguageEvent =
-  | { readonly type: 'stage'; readonly text: string }
-  | { readonly type: 'progress'; readonly text: string; readonly done: number; readonly total: number }
-  | { readonly type: 'warning'; readonly text: string }
-  | { readonly type: 'run'; readonly dir: string; readonly seed: number }
-  | { readonly type: 'train'; readonly event: TrainEvent };
-
 const runName = (s: LanguageSettings): string => {
   const file = basename(s.data, extname(s.data)).replace(/[^\w.-]+/g, '-');
   return `${file}-${s.method}-seed${s.seed}`;
 };
 
 /** Adapts a language model to texts by a method, once for each seed, each in a run folder of its own. */
-export async function* tuneLanguage(o: TuneLanguageOptions): AsyncGenerator<LanguageEvent, LanguageResult[]> {
+export async function* tuneLanguage(
+  o: Runs<LanguageSettings>,
+): AsyncGenerator<RunProgress, LanguageResult[]> {
   const results: LanguageResult[] = [];
   const base = await settled(o.settings);
   let bench: Bench | undefined;
@@ -120,15 +111,15 @@ async function settled(s: Omit<LanguageSettings, 'seed'>): Promise<Omit<Language
 interface Bench {
   readonly model: LanguageModel;
   readonly data: TextSplits;
-  readonly events: EventQueue<LanguageEvent>;
+  readonly events: EventQueue<RunProgress>;
   readonly warnings: readonly string[];
 }
 
 async function* openBench(
   s: Omit<LanguageSettings, 'seed'>,
   signal: AbortSignal | undefined,
-): AsyncGenerator<LanguageEvent, Bench> {
-  const events = new EventQueue<LanguageEvent>();
+): AsyncGenerator<RunProgress, Bench> {
+  const events = new EventQueue<RunProgress>();
   const warnings: string[] = [];
   yield { type: 'stage', text: `model ${s.model}` };
   const model = yield* events.during(
@@ -170,7 +161,7 @@ async function* run(
   { model, data, events, warnings }: Bench,
   settings: LanguageSettings,
   place: { dir: string; resume: boolean; signal: AbortSignal | undefined },
-): AsyncGenerator<LanguageEvent, LanguageResult> {
+): AsyncGenerator<RunProgress, LanguageResult> {
   const started = performance.now();
   const { dir, resume, signal } = place;
   const { seed, options } = settings;

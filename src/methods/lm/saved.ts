@@ -11,7 +11,8 @@ import {
 import { version } from '../version.ts';
 import { weightsDigest } from '../weights-digest.ts';
 import type { LanguageAdapter } from './adapter.ts';
-import { fromPeft, isPeft, toPeft } from './peft.ts';
+import { fromPeft, toPeft } from './peft.ts';
+import { isPeft } from './peft-config.ts';
 import type { TextTask } from './score.ts';
 
 /** What stands under `attune` in `adapter_config.json`, beside the keys of `peft` where that knows the kind of adapter. */

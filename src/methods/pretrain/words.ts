@@ -82,7 +82,7 @@ export interface PretrainWordsOptions {
 }
 
 const sentinels = Array.from({ length: 32 }, (_, i) => `<extra_id_${i}>`);
-const specials: Record<WordsRecipe['objective'], ByteBpeSpecial & { inputs?: string[] }> = {
+const specials: Record<WordsRecipe['objective'], ByteBpeSpecial> = {
   masked: {
     first: ['[PAD]', '[CLS]', '[SEP]', '[MASK]'],
     single: ['[CLS]', 'A', '[SEP]'],

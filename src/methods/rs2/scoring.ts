@@ -8,8 +8,8 @@ import {
   classifierOptions,
   type Outputs,
 } from '../classify/classifier.ts';
+import { InterruptedError } from '../events.ts';
 import { type Rows, row } from '../gram/k-means.ts';
-import { InterruptedError } from '../vlm/fit.ts';
 import { perturbations } from './deepfool.ts';
 import type { ScoreRun, Scores } from './selector.ts';
 import { type Clock, wallClock } from './time-to-accuracy.ts';

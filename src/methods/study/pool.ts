@@ -2,8 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { extname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { EventQueue } from '../vlm/events.ts';
-import { InterruptedError } from '../vlm/fit.ts';
+import { EventQueue, InterruptedError } from '../events.ts';
 import type { RunEvent } from '../vlm/run.ts';
 import type { TrialResult, TrialSettings } from './trial.ts';
 

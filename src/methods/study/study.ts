@@ -1,8 +1,8 @@
 /** Many trials under one protocol: methods × data sets × shots × seeds. */
 import { availableParallelism } from 'node:os';
 import type { JsonObject } from '../../hub/index.ts';
+import { InterruptedError } from '../events.ts';
 import { findMethod } from '../list.ts';
-import { InterruptedError } from '../vlm/fit.ts';
 import type { RunEvent } from '../vlm/run.ts';
 import { TrialPool } from './pool.ts';
 import { type Protocol, testsOtherClasses } from './protocols.ts';

@@ -4,14 +4,11 @@ import { join } from 'node:path';
 import type { Dataset } from '../../data/index.ts';
 import type { ClipModel, JsonObject } from '../../hub/index.ts';
 import type { TrainEvent } from '../../train/index.ts';
+import { type EventQueue, InterruptedError } from '../events.ts';
 import { findMethod } from '../list.ts';
 import { version } from '../version.ts';
-import type { EventQueue } from './events.ts';
 import type { ImageFeatures } from './features.ts';
 import type { Adapter } from './task.ts';
-
-/** The run was stopped by its signal; what it had is kept. */
-export class InterruptedError extends Error {}
 
 /** What runs on one model share. */
 export interface Base {

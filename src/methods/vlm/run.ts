@@ -10,17 +10,24 @@ import {
   templateFor,
 } from '../../data/index.ts';
 import { type JsonObject, loadClip, saveAdapter } from '../../hub/index.ts';
-import type { TrainEvent } from '../../train/index.ts';
 import { zeroShot } from '../baselines/zero-shot.ts';
+import { EventQueue, InterruptedError } from '../events.ts';
 import { findMethod } from '../list.ts';
-import { createRun, exists, findRun, finishedRun, writeResult } from '../run-folder.ts';
+import {
+  createRun,
+  exists,
+  findRun,
+  finishedRun,
+  type RunProgress,
+  type Runs,
+  writeResult,
+} from '../run-folder.ts';
 import { version } from '../version.ts';
 import { weightsDigest } from '../weights-digest.ts';
 import { evaluate } from './evaluate.ts';
-import { EventQueue } from './events.ts';
 import { exportClassifier } from './export.ts';
 import { ImageFeatures } from './features.ts';
-import { adapterConfig, type Base, fitAdapter, InterruptedError } from './fit.ts';
+import { adapterConfig, type Base, fitAdapter } from './fit.ts';
 import type { Adapter } from './task.ts';
 
 /** All that decides the result of a run. */
@@ -40,16 +47,7 @@ export interface RunSettings {
   readonly allowUnusedWeights?: boolean;
 }
 
-export interface TuneOptions {
-  readonly settings: Omit<RunSettings, 'seed'>;
-  /** One run for each. */
-  readonly seeds: readonly number[];
-  /** The run folder (of several seeds: their parent). Default: `runs/DATA-METHOD-SHOTSshot-seedSEED`. */
-  readonly out?: string;
-  /** Continue a run of the same settings, or report it where it is finished. */
-  readonly resume?: boolean;
-  readonly signal?: AbortSignal;
-}
+export type TuneOptions = Runs<RunSettings>;
 
 export interface RunResult extends RunSettings {
   readonly template: string;
@@ -64,14 +62,7 @@ export interface RunResult extends RunSettings {
   readonly warnings: readonly string[];
 }
 
-export type RunEvent =
-  | { readonly type: 'stage'; readonly text: string }
-  | { readonly type: 'progress'; readonly text: string; readonly done: number; readonly total: number }
-  | { readonly type: 'warning'; readonly text: string }
-  /** A run begins or goes on in `dir`. */
-  | { readonly type: 'run'; readonly dir: string; readonly seed: number }
-  | { readonly type: 'zero-shot'; readonly accuracy: number }
-  | { readonly type: 'train'; readonly event: TrainEvent };
+export type RunEvent = RunProgress | { readonly type: 'zero-shot'; readonly accuracy: number };
 
 /** Adapts a model to data by a method, once for each seed, each in a run folder of its own. */
 export async function* tune(o: TuneOptions): AsyncGenerator<RunEvent, RunResult[]> {

@@ -25,3 +25,6 @@ export class EventQueue<E> {
     }
   }
 }
+
+/** The run was stopped by its signal; what it had is kept. */
+export class InterruptedError extends Error {}
