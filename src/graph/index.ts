@@ -2,6 +2,7 @@
 export { type GradOptions, grad, hvp, jvp, nodesOf, vjp } from './grad.ts';
 export * from './host.ts';
 export { type EncodedModel, type EncodeOptions, encodeOnnx } from './onnx/encode.ts';
+export { encodeFree, type FreeModel, type FreeSize } from './onnx/free.ts';
 export { type ImportedModel, type ImportOptions, importOnnx } from './onnx/import.ts';
 export { type Device, hasInt64, lower } from './onnx/lower.ts';
 export type { Memory } from './onnx/memory.ts';
@@ -11,6 +12,7 @@ export type { CustomGradient, OpName, TensorType } from './rule.ts';
 export { simplify } from './simplify/simplify.ts';
 export {
   applyAll,
+  arange,
   constant,
   constantNumber,
   input,

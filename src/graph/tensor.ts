@@ -3,6 +3,7 @@ import {
   emptyArray,
   f32,
   type HostTensor,
+  i64,
   type Shape,
   sizeOf,
   type TypedArray,
@@ -178,6 +179,10 @@ function scalarOf(value: number, dtype: DType): HostTensor {
     }
   }
 }
+
+/** The int64 numbers start, start + 1, …: [length]. */
+export const arange = (length: number, start = 0): Tensor =>
+  constant(i64(Array.from({ length }, (_, i) => start + i)));
 
 /** Frozen values that stay in their file until the program is loaded. */
 export const weight = (w: Weight): Tensor => apply('weight', [], { weight: w });

@@ -96,9 +96,8 @@ export const LOWEST = -3.4028234663852886e38;
  * last of the keys: all may look at the keys before them.
  */
 export function causalMask(length: number, keys = length): Tensor {
-  const data = new Float32Array(length * keys);
-  for (let i = 0; i < length; i++) data.fill(LOWEST, i * keys + keys - length + i + 1, (i + 1) * keys);
-  return constant({ dtype: 'float32', shape: [length, keys], data });
+  const may = g.lessEqual(g.arange(keys), g.arange(length, keys - length).reshape([length, 1]));
+  return g.where(may, constant(0), constant(LOWEST));
 }
 
 /**

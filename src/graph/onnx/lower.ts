@@ -2,7 +2,7 @@ import { nodesOf } from '../grad.ts';
 import type { OpName } from '../rule.ts';
 import { applyAll, type Node, Tensor } from '../tensor.ts';
 import { cpu, cuda } from './cpu.ts';
-import type { Keep, Lowering, Lowerings } from './lowering.ts';
+import { type Keep, type Lowering, type Lowerings, plainMatmul } from './lowering.ts';
 import { webgpu } from './webgpu.ts';
 
 /** Where a program runs. `cpu` and `cuda` are Node's, `wasm` is the browser's CPU, `webgpu` is in both. */
@@ -11,12 +11,14 @@ export type Device = 'cpu' | 'cuda' | 'webgpu' | 'wasm';
 /** Whether the device has 64-bit integers; where not, they are int32 in the model. */
 export const hasInt64 = (device: Device): boolean => device !== 'webgpu';
 
-const lowerings: Record<Device, Lowerings> = { cpu, wasm: cpu, cuda, webgpu };
+/** What every device takes, of whichever ONNX Runtime will run the model: nodes of ONNX itself. */
+const any: Lowerings = { matmul: plainMatmul };
+const lowerings: Record<Device | 'any', Lowerings> = { any, cpu, wasm: cpu, cuda, webgpu };
 
 /** The graph in the ops that `device` has good kernels for: the one place where devices differ. */
 export function lower<Name extends string>(
   outputs: Record<Name, Tensor>,
-  device: Device,
+  device: Device | 'any',
 ): Record<Name, Tensor> {
   const table = lowerings[device] as { readonly [N in OpName]?: Lowering<unknown> };
   const to = new Map<Tensor, Tensor>();

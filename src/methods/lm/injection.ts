@@ -1,4 +1,4 @@
-import { concat, constant, i64, type Tensor } from '../../graph/index.ts';
+import { arange, concat, constant, i64, type Tensor } from '../../graph/index.ts';
 import type { LanguageFunctions } from '../../hub/index.ts';
 import type {
   CausalModel,
@@ -116,14 +116,12 @@ function readInputs<Inputs extends EncoderInputs>(
   const batch = tokens.dim(0);
   const [soft, prefix] = [injection.soft?.length ?? 0, injection.prefix?.length ?? 0];
   const counted = positions?.add(soft + prefix).expand([batch, tokens.dim(1)]);
-  const first = Array.from({ length: soft }, (_, i) => prefix + i);
   return {
     ...inputs,
     tokens: behindSoft(s, functions.model.embed, injection, inputs),
     mask: extended(mask, soft + prefix),
     types: types && soft ? concat([zeroTypes(batch, soft), types], 1) : types,
-    positions:
-      counted && soft ? concat([constant(i64(first, [1, soft])).expand([batch, soft]), counted], 1) : counted,
+    positions: counted && soft ? concat([arange(soft, prefix).expand([batch, soft]), counted], 1) : counted,
     past: injection.prefix ? keyValues(functions, injection.prefix.table(s), batch) : inputs.past,
   };
 }

@@ -1,4 +1,4 @@
-import { constant, i64, type Tensor } from '../../graph/index.ts';
+import { arange, type Tensor } from '../../graph/index.ts';
 import type { Scope } from '../../nn/index.ts';
 import type { KeyValue } from './attention.ts';
 
@@ -53,10 +53,5 @@ export function positionsOf(inputs: SequenceInputs, context: number, offset = 0)
     const before = past ? ` behind ${past} others` : '';
     throw new Error(`${length} tokens${before} do not fit the model's context of ${context - offset}`);
   }
-  return constant(
-    i64(
-      Array.from({ length }, (_, i) => past + offset + i),
-      [1, length],
-    ),
-  );
+  return arange(length, past + offset).reshape([1, length]);
 }

@@ -1,3 +1,5 @@
+import { arange, clip, constant, gather, i64, type Tensor } from '../../graph/index.ts';
+
 /** Which distances share a bias, in one stack of layers. */
 export interface Buckets {
   readonly count: number;
@@ -21,8 +23,10 @@ export function bucketOf(distance: number, { count, maxDistance, bidirectional }
   return first + Math.min(exact + Math.trunc(f(share * (size - exact))), size - 1);
 }
 
-/** Buckets of queries, which are the last of the keys, and keys: [length, keys] in order. */
-export const bucketTable = (length: number, keys: number, buckets: Buckets): number[] =>
-  Array.from({ length: length * keys }, (_, i) =>
-    bucketOf((i % keys) - (keys - length + Math.floor(i / keys)), buckets),
-  );
+/** Buckets of queries, which are the last of the keys, and keys: int64 [length, keys]. */
+export function bucketIds(length: number, keys: number, buckets: Buckets): Tensor {
+  const most = buckets.maxDistance;
+  const table = Array.from({ length: 2 * most + 1 }, (_, i) => bucketOf(i - most, buckets));
+  const distance = arange(keys).sub(arange(length, keys - length).reshape([length, 1]));
+  return gather(constant(i64(table)), clip(distance, -most, most).add(most), 0);
+}

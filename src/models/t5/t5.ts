@@ -1,4 +1,4 @@
-import { constant, i64, type Tensor } from '../../graph/index.ts';
+import type { Tensor } from '../../graph/index.ts';
 import {
   activations,
   embedding,
@@ -18,7 +18,7 @@ import {
   type SequenceInputs,
 } from '../language/index.ts';
 import type { T5Config } from './config.ts';
-import { bucketTable } from './relative.ts';
+import { bucketIds } from './relative.ts';
 
 /**
  * T5 (Raffel et al. 2020) and mT5 by the names of `T5ForConditionalGeneration`: positions are biases of the scores by distance,
@@ -57,8 +57,7 @@ export function t5(c: T5Config): Seq2SeqModel {
   function biases(stack: Scope, length: number, keys: number, causal: boolean, mask?: Tensor): Tensor {
     const at = stack.at('block').at(0).at('layer').at(0).at('SelfAttention').at('relative_attention_bias');
     const kinds = { count: c.buckets, maxDistance: c.maxDistance, bidirectional: !causal };
-    const ids = constant(i64(bucketTable(length, keys, kinds), [length, keys]));
-    const rows = embedding(at, ids, c.buckets, c.heads, wide).transpose([2, 0, 1]);
+    const rows = embedding(at, bucketIds(length, keys, kinds), c.buckets, c.heads, wide).transpose([2, 0, 1]);
     const ofDistance = rows.reshape([1, c.heads, length, keys]);
     const hidden = hiding(length, keys, causal, mask);
     return hidden ? ofDistance.add(hidden) : ofDistance;
