@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { majorityRate, openTextData, type TextExample, textScores } from '../data/index.ts';
 import { resolveDataset } from '../hub/index.ts';
 import {
+  exportLanguage,
   type LanguageSettings,
   openLanguageRun,
   readSettings,
@@ -81,17 +82,22 @@ export async function predictTexts(
   }
 }
 
-/** `attune export` of a run on texts: its model with the adapter in the weights. */
-export async function exportMerged(flags: Flags, out: string | undefined, io: Io): Promise<void> {
+/** `attune export` of a run on texts: its model with the adapter, for transformers.js, or for `transformers`. */
+export async function exportTexts(
+  flags: Flags,
+  { out, format }: { readonly out: string | undefined; readonly format: 'onnx' | 'safetensors' },
+  io: Io,
+): Promise<void> {
   const progress = new Progress(io);
   const load = loadOptions(flags, io, progress);
   const run = await openLanguageRun(flags.run, { ...load, ...(flags.model && { model: flags.model }) });
   progress.clear();
-  const dir = out ?? join(flags.run, 'merged');
+  const dir = out ?? join(flags.run, format === 'onnx' ? 'exported' : 'merged');
   if ((await readdir(dir).catch(() => [])).length)
     throw new UsageError(`${dir} is not empty: choose another --out`);
-  await saveFolded(dir, run.model, run.adapter);
-  io.out(flags.json ? `${JSON.stringify({ run: flags.run, model: dir })}\n` : `${dir}\n`);
+  const save = format === 'onnx' ? exportLanguage : saveFolded;
+  await save(dir, run.model, run.adapter);
+  io.out(flags.json ? `${JSON.stringify({ run: flags.run, format, model: dir })}\n` : `${dir}\n`);
 }
 
 /** `attune eval` of a run on texts: its own test texts, or those of other data. */

@@ -52,7 +52,9 @@ describe('attune tune on texts', () => {
     const evaluated = await attune(['eval', '--run', out, '--json']);
     expect(JSON.parse(evaluated.out).scores).toEqual(result.scores);
     const merged = join(dir, 'merged');
-    expect((await attune(['export', '--run', out, '--out', merged])).out).toBe(`${merged}\n`);
+    expect((await attune(['export', '--run', out, '--format', 'safetensors', '--out', merged])).out).toBe(
+      `${merged}\n`,
+    );
     const config = JSON.parse(await readFile(join(merged, 'config.json'), 'utf8'));
     expect(config.id2label).toEqual({ 0: 'bad', 1: 'good' });
     expect(JSON.parse((await attune([...args, '--resume', '--json'])).out)).toEqual(result);

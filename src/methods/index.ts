@@ -12,6 +12,7 @@ export { foldWeights, saveFolded } from './lm/fold.ts';
 export type { Injection } from './lm/injection.ts';
 export { findLanguageMethod, languageMethods } from './lm/list.ts';
 export { defineLanguageMethod, type LanguageMethod } from './lm/method.ts';
+export { exportLanguage } from './lm/onnx.ts';
 export { type TextPrediction, TextPredictor } from './lm/predict.ts';
 export {
   type LanguageResult,

@@ -7,9 +7,9 @@ import { type ValueInfo, type WriteOptions, writeModel } from './write.ts';
 
 /** A length that is known only when the model runs. */
 export type FreeSize =
-  /** That of an axis of an input. */
-  | { readonly input: string; readonly axis: number }
-  /** `length` where the free size named `zero` is 0, and 0 elsewhere. Must be above 4. */
+  /** That of an axis of an input. Graphs of `below` and more are never asked for (default: 256). */
+  | { readonly input: string; readonly axis: number; readonly below?: number }
+  /** `length` where the free size called `where` is 0, and 0 elsewhere. */
   | { readonly length: number; readonly where: string };
 
 export interface FreeModel {
@@ -152,18 +152,30 @@ const textOf = ({ domain, outs, attrs }: NodeText): string =>
 /** A sum of products of sizes, by its factors, which are joined by a space: '' is what stands alone. */
 type Sum = ReadonlyMap<string, number>;
 
-/** No length of a model is likely to be one of these, and none is a sum or product of others. */
-const primes = [37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97];
+/**
+ * Three samples of each size: primes, which no length of a model is likely to be, later sizes larger than earlier ones; where
+ * there is room, large enough that no table of two sizes is folded while it is traced.
+ */
+function threeOf(sizes: Readonly<Record<string, FreeSize>>): Record<string, readonly number[]> {
+  const isPrime = (n: number) => Array.from({ length: n - 2 }, (_, i) => i + 2).every((d) => n % d);
+  const all = Array.from({ length: 254 }, (_, i) => i + 2).filter(isPrime);
+  let free = all.filter((n) => n > 36);
+  const three: Record<string, readonly number[]> = {};
+  for (const [name, size] of Object.entries(sizes)) {
+    const { below = 256 } = 'input' in size ? size : {};
+    const own = free.filter((n) => n < below).slice(0, 3);
+    three[name] = own.length === 3 ? own : all.filter((n) => n < below).slice(-3);
+    if (three[name].length < 3)
+      throw new Error(`encodeFree: size ${name} is below ${below}; it must be above 5`);
+    free = free.filter((n) => n > (own.at(-1) ?? 0));
+  }
+  return three;
+}
 
 /** One sample, then each size changed alone, each pair of sizes, and all of them once more as a check. */
 function samplesOf(sizes: Readonly<Record<string, FreeSize>>): Record<string, number>[] {
   const names = Object.keys(sizes);
-  const three = Object.fromEntries(
-    Object.entries(sizes).map(([name, size], i) => [
-      name,
-      'length' in size ? [2, 3, 4] : [primes[i]!, primes[i + names.length]!, 101 + i],
-    ]),
-  );
+  const three = threeOf(sizes);
   const sample = (changed: readonly string[], to = 1) =>
     Object.fromEntries(names.map((name) => [name, three[name]![changed.includes(name) ? to : 0]!]));
   const pairs = names.flatMap((a, i) => names.slice(i + 1).map((b) => [a, b]));

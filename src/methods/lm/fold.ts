@@ -15,6 +15,28 @@ import { injectionOf, type LanguageAdapter } from './adapter.ts';
 import { readWhole } from './families.ts';
 import { injectScope } from './injection.ts';
 import { findLanguageMethod } from './list.ts';
+import { endsOf } from './texts.ts';
+
+/** The change of an adapter as interceptors of weights alone, and what of it cannot be one. */
+async function mergeOf(model: LanguageModel, adapter: LanguageAdapter) {
+  const method = findLanguageMethod(adapter.method);
+  const { soft, prefix, text, intercept } = await injectionOf(model, adapter);
+  const options = method.options.parse(adapter.options);
+  const merged = method.merged?.({ model, task: adapter.task }, options) ?? intercept;
+  const rest = [
+    soft && 'soft tokens',
+    prefix && 'a prefix',
+    text && 'an offset of embeddings',
+    merged?.tap && 'changes of activations',
+  ].find(Boolean);
+  return { merged, rest: rest || undefined };
+}
+
+/** What of an adapter has no place in the weights, in words. */
+export const notFoldable = async (
+  model: LanguageModel,
+  adapter: LanguageAdapter,
+): Promise<string | undefined> => (await mergeOf(model, adapter)).rest;
 
 /**
  * The weights that an adapter changes, by name, with the adapter in them, and those that it adds (a head): with these the plain model says what
@@ -22,20 +44,10 @@ import { findLanguageMethod } from './list.ts';
  * @throws where the method cannot be folded into weights: prompts, prefixes, networks beside the layers.
  */
 export async function foldWeights(model: LanguageModel, adapter: LanguageAdapter): Promise<Values> {
-  const method = findLanguageMethod(adapter.method);
-  const injection = await injectionOf(model, adapter);
-  const { soft, prefix, text, intercept } = injection;
-  const options = method.options.parse(adapter.options);
-  const merged = method.merged?.({ model, task: adapter.task }, options) ?? intercept;
-  const what = [
-    soft && 'soft tokens',
-    prefix && 'a prefix',
-    text && 'an offset of embeddings',
-    merged?.tap && 'changes of activations',
-  ].find(Boolean);
-  if (what)
+  const { merged, rest } = await mergeOf(model, adapter);
+  if (rest)
     throw new Error(
-      `${method.name}: ${what} cannot be folded into weights; save the adapter, or export it beside its model`,
+      `${adapter.method}: ${rest} cannot be folded into weights; save the adapter, or export it as ONNX`,
     );
   const values = mapTree(adapter.tensors, (value): Tensor => constant(value));
   const { weights } = readWhole(model);
@@ -75,19 +87,37 @@ export async function saveFolded(dir: string, model: LanguageModel, adapter: Lan
     tensors[name] = head ? folded[head]! : await model.weights.get(name)!.load();
   }
   await writeSafetensors(join(dir, 'model.safetensors'), { ...tensors, ...folded }, { format: 'pt' });
+  await saveDescription(dir, model, adapter);
+}
+
+/** Writes what a folder in the layout of Hugging Face says beside its weights: config.json, with the head of the adapter, and the tokenizer. */
+export async function saveDescription(
+  dir: string,
+  model: LanguageModel,
+  adapter: LanguageAdapter,
+): Promise<void> {
   const config = (await readJson(join(model.folder, 'config.json'))) as JsonObject;
   const { classes, kind } = adapter.task;
   const labels = kind === 'regression' ? ['score'] : classes;
-  const head: JsonObject =
-    model.kind === 'encoder'
-      ? {
-          architectures: [`${model.modelType === 'bert' ? 'Bert' : 'Roberta'}ForSequenceClassification`],
-          id2label: Object.fromEntries(labels.map((label, i) => [String(i), label])),
-          label2id: Object.fromEntries(labels.map((label, i) => [label, i])),
-          problem_type: kind === 'regression' ? 'regression' : 'single_label_classification',
-        }
-      : {};
-  await writeAtomic(join(dir, 'config.json'), [`${JSON.stringify({ ...config, ...head }, null, 2)}\n`]);
+  const head: Record<LanguageModel['kind'], JsonObject> = {
+    encoder: {
+      architectures: [`${model.modelType === 'bert' ? 'Bert' : 'Roberta'}ForSequenceClassification`],
+      id2label: Object.fromEntries(labels.map((label, i) => [String(i), label])),
+      label2id: Object.fromEntries(labels.map((label, i) => [label, i])),
+      problem_type: kind === 'regression' ? 'regression' : 'single_label_classification',
+    },
+    // transformers.js does not know it by the type of the model.
+    seq2seq: { is_encoder_decoder: true },
+    causal: {},
+  };
+  await writeAtomic(join(dir, 'config.json'), [
+    `${JSON.stringify({ ...config, ...head[model.kind] }, null, 2)}\n`,
+  ]);
+  if (model.kind !== 'encoder') {
+    const start = model.kind === 'seq2seq' ? { decoder_start_token_id: model.model.startId } : {};
+    const generation = { ...start, eos_token_id: [...endsOf(model)] };
+    await writeAtomic(join(dir, 'generation_config.json'), [`${JSON.stringify(generation, null, 2)}\n`]);
+  }
   for (const file of await readdir(model.folder)) {
     if (copied.test(file)) await copyFile(join(model.folder, file), join(dir, file));
   }

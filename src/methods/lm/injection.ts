@@ -90,7 +90,7 @@ const extended = (mask: Tensor | undefined, length: number): Tensor | undefined 
   mask && length ? concat([ones(mask.dim(0), length), mask], 1) : mask;
 
 /** The text behind the soft tokens: embeddings, or its ids where nothing is before or added to them. */
-function behindSoft(
+export function behindSoft(
   s: Scope,
   embed: (s: Scope, ids: Tensor) => Tensor,
   { soft, text }: Injection,

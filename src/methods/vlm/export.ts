@@ -1,5 +1,5 @@
 import { dirname, join, parse } from 'node:path';
-import { encodeOnnx, input } from '../../graph/index.ts';
+import { encodeFree, input } from '../../graph/index.ts';
 import { type ClipModel, type JsonObject, readJson, writeAtomic } from '../../hub/index.ts';
 import { trace } from '../../nn/index.ts';
 import { probabilities } from './classify.ts';
@@ -17,7 +17,7 @@ const largest = 2 ** 31 - 1;
 
 /**
  * Writes an ONNX model, `pixel_values` [batch, 3, H, W] to `probabilities` [batch, C], that holds all its weights in
- * the precision in which they were stored. Labels and preprocessing are in its metadata, and once more in a
+ * the precision in which they were stored. The batch is free. Labels and preprocessing are in its metadata, and once more in a
  * `.json` beside it, since ONNX Runtime does not show metadata to JavaScript. Returns the paths of both.
  */
 export async function exportClassifier(
@@ -25,16 +25,16 @@ export async function exportClassifier(
   model: ClipModel,
   classifier: Classifier,
   { labels, template, method, producer }: ExportDescription,
-  batch = 1,
 ): Promise<{ onnx: string; json: string }> {
   const { channels, imageSize } = model.config.vision;
-  const shape = [batch, channels, imageSize, imageSize];
-  const { result } = trace(model.weights, (s) =>
-    probabilities(model, classifier, s, input('pixel_values', shape)),
-  );
   const preprocessing = await preprocessingOf(model);
-  const { bytes } = await encodeOnnx(
-    { probabilities: result },
+  const { bytes } = await encodeFree(
+    { batch_size: { input: 'pixel_values', axis: 0 } },
+    ({ batch_size }) =>
+      trace(model.weights, (s) => {
+        const pixels = input('pixel_values', [batch_size!, channels, imageSize, imageSize]);
+        return { probabilities: probabilities(model, classifier, s, pixels) };
+      }).result,
     {
       weights: 'inline',
       metadata: {

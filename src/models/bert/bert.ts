@@ -74,7 +74,7 @@ export function bert(c: BertConfig): EncoderModel {
 
   return {
     ...{ width: c.width, vocabulary: c.vocabulary, layers: c.layers, context: c.positions - first },
-    ...{ keyHeads: c.heads, headWidth: c.width / c.heads, labels: c.labels },
+    ...{ keyHeads: c.heads, headWidth: c.width / c.heads, labels: c.labels, types: c.types },
     embed,
     encode(s, inputs) {
       const hiddenStates = [embeddings(s, inputs)];

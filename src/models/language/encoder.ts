@@ -17,6 +17,8 @@ export interface EncoderModel {
   readonly headWidth: number;
   /** Most tokens that it has positions for, a past included. */
   readonly context: number;
+  /** Kinds of sentences that it tells apart. */
+  readonly types: number;
   /** Names of the classes that `classify` scores. */
   readonly labels: readonly string[];
   /** Token embeddings of ids [B, T] alone: [B, T, width]. */
