@@ -40,7 +40,7 @@ for (const [name, build] of Object.entries(graphs)) {
     times.push(clock());
     const model = await encodeOnnx(simple, { simplify: false });
     times.push(clock());
-    const session = await openSession(model, { threads: 1 });
+    const session = await openSession({ ...model, prepack: true }, { threads: 1 });
     times.push(clock());
     await session.release();
     counts = [graph, simple].map((g) => nodesOf(Object.values(g)).length);

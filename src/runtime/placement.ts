@@ -7,6 +7,7 @@ import {
   type Node,
   type Tensor,
 } from '../graph/index.ts';
+import { worthPrepacking } from './prepacking.ts';
 import type { Model, Session } from './session.ts';
 
 /** An ONNX node that runs on the CPU although the program is for another device, with copies there and back. */
@@ -50,7 +51,11 @@ export async function openPlaced(
 }
 
 /** What may travel to a worker. */
-const plain = ({ bytes, outputs }: EncodedModel): Model => ({ bytes, outputs });
+const plain = ({ bytes, outputs, nodes }: EncodedModel): Model => ({
+  bytes,
+  outputs,
+  prepack: worthPrepacking(nodes),
+});
 
 const REFUSED = 'fallback to CPU EP has been explicitly disabled';
 

@@ -12,8 +12,8 @@ import { defaultDevice, defaultThreads, loadOrt, type Ort, onNode } from './ort.
 /** Named values that a run takes. */
 export type Feeds = Record<string, HostTensor>;
 
-/** An ONNX model and the types of its outputs. */
-export type Model = Pick<EncodedModel, 'bytes' | 'outputs'>;
+/** An ONNX model, the types of its outputs, and whether frozen matrices are kept in another layout: `worthPrepacking`. */
+export type Model = Pick<EncodedModel, 'bytes' | 'outputs'> & { readonly prepack: boolean };
 
 /** How a model is loaded; plain data, since it may travel to a worker. */
 export interface SessionOptions {
@@ -52,7 +52,7 @@ const LARGE = 16_384;
 
 /** Loads an ONNX model in this thread. Weight locations are absolute paths. */
 export async function openSession(
-  { bytes, outputs }: Model,
+  { bytes, outputs, prepack }: Model,
   { device = defaultDevice, threads = defaultThreads, strict, profile }: SessionOptions,
 ): Promise<Session> {
   requireDevice(device);
@@ -70,6 +70,7 @@ export async function openSession(
         // ONNX Runtime wants locations relative to a folder.
         ...(onNode ? { model_external_initializers_file_folder_path: '/' } : {}),
         set_denormal_as_zero: '1',
+        ...(prepack ? {} : { disable_prepacking: '1' }),
         ...(strict ? { disable_cpu_ep_fallback: '1' } : {}),
       },
     },
