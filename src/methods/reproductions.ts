@@ -10,6 +10,7 @@ export const reproductions: Readonly<Record<string, () => Promise<Reproduction>>
   'r-amt': async () => (await import('./r-amt/reproduce.ts')).ramtClaims,
   'open-set-tta': async () => (await import('./open-set-tta/reproduce.ts')).openSetClaims,
   dcc: async () => (await import('./dcc/reproduce.ts')).dccClaims,
+  'lm-baselines': async () => (await import('./lm-baselines/reproduce.ts')).baselineClaims,
   panda: async () => (await import('./panda/reproduce.ts')).pandaClaims,
   dept: async () => (await import('./dept/reproduce.ts')).deptClaims,
   ept: async () => (await import('./ept/reproduce.ts')).eptClaims,

@@ -1,19 +1,9 @@
 import { toFloat32 } from '../../graph/index.ts';
 import { loadAdapter } from '../../hub/index.ts';
+import { accuracies, figures, mean, type Trials } from '../lm/trials.ts';
 import type { Reproduction } from '../reproduction.ts';
 import { offsetNames } from './method.ts';
-import {
-  accuracies,
-  bars,
-  figures,
-  lengths,
-  mean,
-  oneRate,
-  prompts,
-  stepSeconds,
-  type Trials,
-  trialsOf,
-} from './trials.ts';
+import { bars, lengths, oneRate, prompts, stepSeconds, trialsOf } from './trials.ts';
 
 /** Norms of the rows of A·B, mean over trials; scaled by c, which all rows share, they would rank the same. */
 async function rowNorms(trials: Trials): Promise<number[]> {

@@ -1,14 +1,5 @@
-import {
-  accuracies,
-  bars,
-  eptWith,
-  figures,
-  mean,
-  prompts,
-  stepSeconds,
-  type Trials,
-  trialsOf,
-} from '../dept/trials.ts';
+import { bars, eptWith, prompts, stepSeconds, trialsOf } from '../dept/trials.ts';
+import { accuracies, figures, mean, type Trials } from '../lm/trials.ts';
 import type { Reproduction } from '../reproduction.ts';
 import { figureOf } from '../study/summary.ts';
 
