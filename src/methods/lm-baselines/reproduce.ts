@@ -11,7 +11,7 @@ import {
 import type { Lab, Reproduction } from '../reproduction.ts';
 import { figureOf } from '../study/summary.ts';
 
-const shared = { batch: 16, maxLength: 32, evaluations: 8 };
+const shared = { batch: 16, maxLength: 32, evaluations: 6 };
 const planOf = ({ quick }: Lab): Plan =>
   quick
     ? {
@@ -27,10 +27,10 @@ const planOf = ({ quick }: Lab): Plan =>
         tasks: ['fiction', 'spam'],
         seeds: [1, 2, 3],
         count: 1000,
-        tests: 500,
-        options: { ...shared, steps: 200 },
+        tests: 300,
+        options: { ...shared, steps: 150 },
       };
-const base = { model: 'zoo:words-t5', vals: 200 };
+const base = { model: 'zoo:words-t5', vals: 128 };
 
 /** Peak learning rates; docs/methods/lm-baselines.md says how they were chosen. */
 const variants = {
