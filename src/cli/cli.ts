@@ -11,6 +11,7 @@ import { causeOf, type Io, UsageError } from './io.ts';
 import { metaTrainCommand } from './meta-train.ts';
 import { methodsCommand } from './methods.ts';
 import { modelsCommand } from './models.ts';
+import { multitaskCommand } from './multitask.ts';
 import { predictCommand } from './predict.ts';
 import { pretrainCommand } from './pretrain.ts';
 import { reproduceCommand } from './reproduce.ts';
@@ -31,6 +32,7 @@ async function programOf(argv: readonly string[], io: Io): Promise<Command> {
     compareCommand(io),
     reproduceCommand(io),
     metaTrainCommand(io),
+    multitaskCommand(io),
     selectCommand(io),
     trainCommand(io),
     distillCommand(io),

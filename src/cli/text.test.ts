@@ -96,4 +96,57 @@ describe('attune tune on texts', () => {
     ]);
     expect(err).toContain('shorten the prompt, or give a rank');
   });
+
+  test('MPT: one prompt of several tasks, and a task that begins from it', async () => {
+    const model = ['--model', 'zoo:words-t5', '--length', '2'];
+    const teachers = ['a', 'b'].map((name) => join(dir, `teacher-${name}`));
+    for (const [i, out] of teachers.entries()) {
+      const args = [
+        'tune',
+        '--method',
+        'prompt-tuning',
+        ...model,
+        '--data',
+        data,
+        '--seed',
+        String(i),
+        '--count',
+        '16',
+      ];
+      expect((await attune([...args, ...quick, '--steps', '2', '--out', out])).code).toBe(0);
+    }
+    const shared = join(dir, 'shared');
+    const source = [
+      'multitask',
+      '--teachers',
+      teachers.join(','),
+      '--out',
+      shared,
+      '--steps',
+      '3',
+      '--batch',
+      '4',
+    ];
+    const { code, out } = await attune([...source, '--max-length', '16', '--json']);
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ dir: shared, tasks: [data, data], options: { lambda: 0.9 } });
+    expect((await attune(source)).err).toContain('is not empty');
+    const args = [
+      'tune',
+      '--method',
+      'mpt',
+      ...model,
+      '--data',
+      data,
+      '--source',
+      shared,
+      ...quick,
+      '--steps',
+      '2',
+    ];
+    const target = await attune([...args, '--out', join(dir, 'target'), '--json']);
+    expect(JSON.parse(target.out)).toMatchObject({ method: 'mpt', trainableParameters: 2 * 192 + 2 + 192 });
+    const bad = ['multitask', '--teachers', join(dir, 'run'), '--out', join(dir, 'none')];
+    expect((await attune(bad)).err).toContain('a source of MPT is a run of prompt-tuning');
+  });
 });

@@ -23,6 +23,8 @@ export interface Score {
   readonly loss: Tensor;
   /** [B, C] of an encoder, [B, 1] of its regression; [B, K, vocabulary] at the places of a target. */
   readonly logits: Tensor;
+  /** What the logits are made of: [B, width] of an encoder, [B, K, width]. */
+  readonly states: Tensor;
   /** Whether the likeliest class is the right one, or greedy decoding would write the target: float32 [B]; absent of a regression. */
   readonly right?: Tensor;
 }
@@ -42,25 +44,24 @@ export function scoreOf(
     const pooled = model.pool(heads.has('pool') ? s : s.trained(), last);
     const regression = task.kind === 'regression';
     const logits = model.classify(s.trained(), pooled, regression ? 1 : task.classes.length);
-    if (regression) return { logits, loss: mse(logits.reshape([ids.dim(0)]), labels) };
+    if (regression) return { logits, states: pooled, loss: mse(logits.reshape([ids.dim(0)]), labels) };
     const right = equal(argMax(logits), labels).cast('float32');
-    return { logits, loss: crossEntropy(logits, labels), right };
+    return { logits, states: pooled, loss: crossEntropy(logits, labels), right };
   }
-  const logits =
+  const states =
     kind === 'seq2seq'
-      ? model.logits(
+      ? model.decode(
           s,
-          model.decode(
-            s,
-            { tokens: shiftRight(labels, model) },
-            model.memory(s, model.encode(s, { tokens: ids, mask }).last),
-            mask,
-          ).last,
-        )
-      : model.logits(s, rowsAt(model.decode(s, { tokens: ids, mask }).last, ids.dim(1), batch.places!));
+          { tokens: shiftRight(labels, model) },
+          model.memory(s, model.encode(s, { tokens: ids, mask }).last),
+          mask,
+        ).last
+      : rowsAt(model.decode(s, { tokens: ids, mask }).last, ids.dim(1), batch.places!);
+  const logits = model.logits(s, states);
   const said = or(equal(argMax(logits), labels), equal(labels, -100));
   return {
     logits,
+    states,
     loss: crossEntropy(logits, labels),
     right: all(said, -1).cast('float32'),
   };
