@@ -43,7 +43,8 @@ function mixed({ batch_size: batch, length, past }: Sizes): Record<string, Tenso
     .matmul(weight(table));
   const places = cumSum(constant(i64([1], [1, 1])).expand([batch!, past! + length!]), 1);
   const own = places.slice(1, past!).add(constant(i64([past! * 2], [1, 1])));
-  return { rows, keys, own };
+  // An output may be an input, or a weight.
+  return { rows, keys, own, table: weight(table) };
 }
 
 const filled = (shape: readonly number[], seed: number) =>
@@ -71,6 +72,7 @@ test('one model serves all sizes, 0 and 1 among them, as the graph of each size 
     rows: ['batch_size * length', 3],
     keys: ['batch_size', 'length + past', 4],
     own: ['batch_size', 'length'],
+    table: [2, 3],
   });
   for (const [batch, length, past] of [
     [1, 1, 0],

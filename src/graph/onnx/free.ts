@@ -37,7 +37,14 @@ export async function encodeFree(
   const samples = samplesOf(sizes);
   const texts = samples.map((sample) => emitGraph(lower(simplify(make(sample)), 'any')));
   const [first] = texts as [OnnxText];
-  const sumOf = (values: readonly number[], what: string) => fitted(names, samples, values, what);
+  /** The sum that gives a number of each trace. */
+  const sumOf = (what: string, of: (trace: number) => number): Sum =>
+    fitted(
+      names,
+      samples,
+      samples.map((_, t) => of(t)),
+      what,
+    );
 
   const computed = new Sums(sizes);
   const initializers = new Map<string, HostTensor | Weight>();
@@ -80,36 +87,24 @@ export async function encodeFree(
       initializers.set(unique, values[0]!);
       return unique;
     }
-    const seen = [...new Set(constants.map(({ dtype, shape }) => `${dtype}[${shape}]`))];
+    const seen = [...new Set(constants.map(({ dtype, shape }) => `${dtype}[${shape}]`))].join(', ');
     const rank = constants[0]!.shape.length;
-    const numbers = constants.map(({ data }) => Array.from(data, Number));
-    const step = numbers[0]![1]! - numbers[0]![0]!;
-    const sums = (of: (trace: number) => number) =>
-      sumOf(
-        constants.map((_, t) => of(t)),
-        what,
-      );
     if (constants.some(({ dtype, shape }) => dtype !== 'int64' || shape.length !== rank)) {
-      throw new Error(`encodeFree: ${what} is a constant that depends on the sizes: ${seen.join(', ')}`);
+      throw new Error(`encodeFree: ${what} is a constant that depends on the sizes: ${seen}`);
     }
-    const shape = constants[0]!.shape.map((_, axis) => sums((t) => constants[t]!.shape[axis]!));
-    if (seen.length === 1) {
-      return computed.vector(
-        numbers[0]!.map((_, i) => sums((t) => numbers[t]![i]!)),
-        shape,
-      );
+    const numbers = constants.map(({ data }) => Array.from(data, Number));
+    const shape = constants[0]!.shape.map((_, axis) => sumOf(what, (t) => constants[t]!.shape[axis]!));
+    if (constants.every((c) => String(c.shape) === String(constants[0]!.shape))) {
+      const all = numbers[0]!.map((_, i) => sumOf(what, (t) => numbers[t]![i]!));
+      return computed.vector(all, shape);
     }
+    const step = numbers[0]![1]! - numbers[0]![0]!;
     if (numbers.some((list) => list.some((n, i) => n !== list[0]! + i * step))) {
-      throw new Error(
-        `encodeFree: ${what} is a constant that depends on the sizes: ${seen.join(', ')}, no range`,
-      );
+      throw new Error(`encodeFree: ${what} is a constant that depends on the sizes, and no range: ${seen}`);
     }
-    return computed.range(
-      sums((t) => numbers[t]![0]!),
-      sums((t) => numbers[t]![0]! + numbers[t]!.length * step),
-      step,
-      shape,
-    );
+    const start = sumOf(what, (t) => numbers[t]![0]!);
+    const end = sumOf(what, (t) => numbers[t]![0]! + numbers[t]!.length * step);
+    return computed.range(start, end, step, shape);
   }
 
   const nodes = first.nodes.map(node);
@@ -122,19 +117,18 @@ export async function encodeFree(
     first[kind].map((value: ValueType) => {
       const shapes: Shape[] = texts.map((t) => t[kind].find(({ name }) => name === value.name)!.shape);
       const shape = value.shape.map((_, axis) =>
-        nameOf(
-          sumOf(
-            shapes.map((s) => s[axis]!),
-            `axis ${axis} of ${value.name}`,
-          ),
-        ),
+        nameOf(sumOf(`axis ${axis} of ${value.name}`, (t) => shapes[t]![axis]!)),
       );
       return { ...value, shape };
     });
   const [inputs, outputs] = [infos('inputs'), infos('outputs')];
+  const copies = first.copies.map(({ from, to }, i) => {
+    const own = texts.map((t) => t.copies[i]!.from);
+    return { from: operand(own, `output ${to}`, from), to };
+  });
   for (const [name, value] of computed.initializers) initializers.set(name, value);
   const bytes = await writeModel(
-    { nodes: [...computed.nodes, ...nodes], initializers, called: first.called, copies: first.copies },
+    { nodes: [...computed.nodes, ...nodes], initializers, called: first.called, copies },
     { inputs, outputs },
     options,
   );
