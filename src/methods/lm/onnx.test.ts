@@ -65,10 +65,15 @@ const methods: [name: string, options: object][] = [
   ['adapters', { bottleneck: 2 }],
   ['dept', { length: 2, rank: 1, init: 'vocabulary' }],
   ['p-tuning', { length: 2 }],
+  ['attempt', { length: 2 }],
   ['bitfit', {}],
   ['full-fine-tuning', {}],
 ];
-const cases = tinyFamilies.flatMap((family) => methods.map((method) => [family, ...method] as const));
+const cases = tinyFamilies.flatMap((family) =>
+  methods
+    .filter(([name]) => name !== 'attempt' || !['gpt2', 'llama'].includes(family))
+    .map((method) => [family, ...method] as const),
+);
 const encoders = cases.filter(([family]) => family === 'bert' || family === 'roberta');
 const writers = cases.filter(([family]) => family !== 'bert' && family !== 'roberta');
 
