@@ -43,7 +43,9 @@ async function readMnist(name: string, ink: (value: number) => number) {
       if (!keep(seen[label]!++)) return;
       const image = async () => {
         const values = from.images.subarray(i * edge * edge, (i + 1) * edge * edge);
-        const data = Uint8Array.from({ length: 3 * edge * edge }, (_, at) => ink(values[(at / 3) | 0]!));
+        const data = new Uint8Array(3 * edge * edge);
+        // A loop: of 60,000 pictures a callback for each number takes ten seconds.
+        for (let at = 0; at < data.length; at++) data[at] = ink(values[(at / 3) | 0]!);
         return { data, width: edge, height: edge };
       };
       examples.push({ id: `${file}/${String(i).padStart(5, '0')}`, label, image });
