@@ -1,7 +1,8 @@
 import { i64 } from '../host.ts';
-import { and, not, or } from '../ops/elementwise.ts';
+import { add, and, not, or } from '../ops/elementwise.ts';
 import { gather } from '../ops/gather.ts';
 import { expand, reshape } from '../ops/shape.ts';
+import { suitsWinograd, winograd } from '../ops/winograd.ts';
 import type { OpAttrs, OpName } from '../rule.ts';
 import { constant, type Tensor } from '../tensor.ts';
 import { type Lowering, type Lowerings, plainMatmul } from './lowering.ts';
@@ -46,6 +47,15 @@ const fullRank =
     );
   };
 
+/** Where a kernel is trained; of a frozen one ONNX Runtime has the layout that its own convolution likes. */
+const winogradForward: Lowering<OpAttrs['conv']> = ([x, w, bias], attrs) => {
+  if (isFrozen(w!) || x!.dtype !== 'float32' || !suitsWinograd(x!, w!.shape, attrs)) return undefined;
+  const y = winograd(x!, w!);
+  return bias ? add(y, reshape(bias, [bias.size, 1, 1])) : y;
+};
+const isFrozen = ({ node }: Tensor): boolean =>
+  node.op === 'weight' || node.op === 'constant' || (node.op === 'cast' && isFrozen(node.inputs[0]!));
+
 /** What CUDA shares: there is no Where kernel for bool. */
 export const cuda: Lowerings = {
   matmul: fusedMatmul,
@@ -54,6 +64,7 @@ export const cuda: Lowerings = {
 
 export const cpu: Lowerings = {
   ...cuda,
+  conv: winogradForward,
   expand: expandShort,
   add: fullRank('add'),
   sub: fullRank('sub'),
