@@ -85,9 +85,9 @@ const ones = (batch: number, length: number): Tensor =>
 const zeroTypes = (batch: number, length: number): Tensor =>
   constant(i64(Array<number>(length).fill(0), [1, length])).expand([batch, length]);
 
-/** A mask [B, T], or positions, with `length` entries before it. */
-const extended = (mask: Tensor | undefined, length: number): Tensor | undefined =>
-  mask && length ? concat([ones(mask.dim(0), length), mask], 1) : mask;
+/** A mask [B, T] with `length` ones before it. */
+export const extended = <Mask extends Tensor | undefined>(mask: Mask, length: number): Mask =>
+  mask && length ? (concat([ones(mask.dim(0), length), mask], 1) as Mask) : mask;
 
 /** The text behind the soft tokens: embeddings, or its ids where nothing is before or added to them. */
 export function behindSoft(

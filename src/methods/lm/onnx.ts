@@ -3,12 +3,10 @@ import { join } from 'node:path';
 import {
   arange,
   concat,
-  constant,
   cumSum,
   encodeFree,
   type FreeSize,
   gather,
-  i64,
   input,
   maximum,
   memoryWeights,
@@ -21,7 +19,7 @@ import type { CausalModel, EncoderModel, KeyValue, Seq2SeqModel } from '../../mo
 import { mapTree, type Scope, trace } from '../../nn/index.ts';
 import { injectionOf, type LanguageAdapter } from './adapter.ts';
 import { foldWeights, notFoldable, saveDescription } from './fold.ts';
-import { behindSoft, type Injection, inject, injectScope, keyValues } from './injection.ts';
+import { behindSoft, extended, type Injection, inject, injectScope, keyValues } from './injection.ts';
 
 type Sizes = Readonly<Record<string, number>>;
 interface Graph {
@@ -96,9 +94,6 @@ function graphsOf(
 }
 
 const ids = (name: string, shape: readonly number[]): Tensor => input(name, shape, 'int64');
-/** A mask [batch, length] with ones before it. */
-const behindOnes = (mask: Tensor, count: number): Tensor =>
-  count ? concat([constant(i64([1], [1, 1])).expand([mask.dim(0), count]), mask], 1) : mask;
 
 /** An injection whose `text` is always told the positions, which it need not know in training. */
 const counted = (injection: Injection): Injection => {
@@ -194,7 +189,7 @@ function decoder(model: CausalModel, injection: Injection): Graph {
       const [batch, length, past] = [batch_size!, sequence_length!, past_sequence_length!];
       const keys = past + start + length;
       const tokens = ids('input_ids', [batch, length]);
-      const mask = behindOnes(ids('attention_mask', [batch, keys - before]), before);
+      const mask = extended(ids('attention_mask', [batch, keys - before]), before);
       const positions = maximum(cumSum(mask, 1).sub(1), 0);
       const ofText = positions.slice(1, past + start).sub(before);
       const own = {
@@ -257,7 +252,7 @@ function targetDecoder(model: Seq2SeqModel, { soft, prefix }: Injection): Graph 
       const [batch, known, source] = [batch_size!, past_encoder_length!, encoder_sequence_length!];
       const past = sizes.past_sequence_length!;
       const tokens = ids('input_ids', [batch, sizes.sequence_length!]);
-      const mask = behindOnes(ids('encoder_attention_mask', [batch, source]), before);
+      const mask = extended(ids('encoder_attention_mask', [batch, source]), before);
       const encoded = input('encoder_hidden_states', [batch, before + source, model.width]);
       const memory = joined(
         pasts(layers, model, batch, known, 'encoder.'),
