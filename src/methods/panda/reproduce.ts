@@ -11,6 +11,22 @@ const model = 'zoo:words-bert';
 /** The source whose labels were drawn: what it learns is of no use to anyone. */
 const mismatched = 'random labels';
 
+/** Tasks of the built-in suite with classes. */
+const suite = [
+  ...[
+    'gloss-class',
+    'part-of-speech',
+    'genre',
+    'fiction',
+    'acceptability',
+    'spam',
+    'language',
+    'is-a',
+    'synonym',
+  ],
+  ...['same-sense', 'gloss-match', 'entailment', 'next-sentence'],
+];
+
 interface Plan {
   readonly targets: readonly string[];
   readonly sources: readonly string[];
@@ -31,7 +47,7 @@ const planOf = ({ quick }: Lab): Plan =>
       }
     : {
         targets: ['gloss-class', 'part-of-speech', 'fiction', 'spam'],
-        sources: ['gloss-class', 'part-of-speech', 'fiction', 'spam', mismatched],
+        sources: [...suite, mismatched],
         seeds: [1, 2, 3],
         count: 512,
         steps: 200,
