@@ -50,6 +50,14 @@ describe('attune train', () => {
     expect([again.code, again.err]).toEqual([2, expect.stringContaining('is not empty')]);
   });
 
+  test('trains on what the network in training selects', async () => {
+    const flags = ['--sampler', 'rescored-margin', '--fraction', '0.3', '--out', join(root, 'rescored')];
+    const { code, out } = await attune('train', ...small(), ...flags, '--json');
+    expect(code).toBe(0);
+    const { images, imagesPerRound } = JSON.parse(out);
+    expect(imagesPerRound).toBe(Math.round(0.3 * images));
+  });
+
   test.each([
     [['--sampler', 'rs3'], 'rs2-stratified'],
     [['--fraction', '1.5'], '--fraction'],

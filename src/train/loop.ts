@@ -41,8 +41,11 @@ export interface TrainOptions {
   readonly seed: number;
   readonly totalSteps: number;
   readonly stepsPerEpoch: number;
-  /** The batch of a step: a pure function of its position, so that a resumed run sees the same data. */
-  batch(progress: Progress): Values | Promise<Values>;
+  /**
+   * The batch of a step: a pure function of its position and of the parameters before it, so that a resumed run sees the
+   * same data. The parameters are lent until the batch is there.
+   */
+  batch(progress: Progress, params: Values): Values | Promise<Values>;
   readonly evaluation?: Evaluation;
   /** Where `checkpoint.safetensors` and `metrics.jsonl` go; without it nothing is written. */
   readonly dir?: string;
@@ -105,7 +108,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
     }
     const progress = { step: done, epoch: Math.floor(done / stepsPerEpoch), stepsPerEpoch, totalSteps };
     const result = await program
-      .run(state, await options.batch(progress), progress, { signal, recycle: spare })
+      .run(state, await options.batch(progress, state.params), progress, { signal, recycle: spare })
       .catch((error) => {
         if (!signal?.aborted || error !== signal.reason) throw error;
       });

@@ -20,6 +20,10 @@ export const subsetSize = (count: number, share: number): number => {
   return Math.max(1, Math.round(share * count));
 };
 
+/** `size` of `count` images, drawn once. */
+export const randomSubset = (count: number, size: number, seed: number): Int32Array =>
+  new Random(seed, 'subset').permutation(count).slice(0, size);
+
 /** All images, in a new order every epoch. */
 export const fullSampler = (count: number, seed: number): Sampler => ({
   size: count,
@@ -141,7 +145,7 @@ export function groupsOf(labels: ArrayLike<number>): number[][] {
  * Steps of a run of `rounds`: a round is cut into batches of `batch`, an incomplete last one is dropped where there is a full
  * one. Schedules of attune/nn span `totalSteps`: a short run anneals over its own rounds.
  */
-export function stepsOf(sampler: Sampler, batch: number, rounds: number) {
+export function stepsOf(sampler: Pick<Sampler, 'size'>, batch: number, rounds: number) {
   const size = Math.min(batch, sampler.size);
   const stepsPerEpoch = Math.floor(sampler.size / size);
   return { batch: size, stepsPerEpoch, totalSteps: stepsPerEpoch * rounds };

@@ -10,7 +10,7 @@ import {
 } from '../../data/index.ts';
 import { f32, i64, input } from '../../graph/index.ts';
 import { type ImageClassifier, imageClassifier, imageClassifiers } from '../../models/classifiers/index.ts';
-import { batchNormInTraining, cosine, crossEntropy, sgd, trace } from '../../nn/index.ts';
+import { batchNormInTraining, cosine, crossEntropy, type Progress, sgd, trace } from '../../nn/index.ts';
 import { compile, type Program, Random } from '../../runtime/index.ts';
 import {
   batchOf,
@@ -56,9 +56,18 @@ export interface Outputs {
   readonly features: Rows;
 }
 
+/** Chooses the images of each round by what the network says of all of them when the round begins. */
+export interface RoundSelector {
+  /** Images of every round. */
+  readonly size: number;
+  /** Indices of the round, shuffled: a pure function of the outputs and its number. */
+  select(outputs: Outputs, epoch: number): Int32Array;
+}
+
 export interface ClassifierRun {
   readonly images: ImageSet;
-  readonly sampler: Sampler;
+  /** With a selector, training is stopped and resumed between rounds only. */
+  readonly sampler: Sampler | RoundSelector;
   readonly seed: number;
   readonly rounds: number;
   /** A cosine to 1e-4 that spans the steps of this run, however short, or the same rate throughout. */
@@ -134,18 +143,23 @@ export class Classifier {
 
   /** Trains a network with initial values drawn from `seed`. Loss: Σ w ℓ / Σ w of a batch, with the sampler's weights. */
   async *train(run: ClassifierRun): AsyncGenerator<TrainEvent, TrainResult> {
-    const { images, sampler, seed, rounds, schedule = 'cosine', watch, evaluation } = run;
+    const { images, sampler, seed, rounds, schedule = 'cosine', watch, evaluation, signal } = run;
     const { batch, stepsPerEpoch, totalSteps } = stepsOf(sampler, this.options.batch, rounds);
     const step = await this.step(batch, schedule);
-    const indicesOf = sampledBatches(sampler, this.options.batch);
+    const indicesOf = this.batchIndices(sampler, images);
+    // What a selector chose is in no checkpoint: it is chosen again from the parameters at the beginning of a round.
+    const wholeRounds = 'select' in sampler;
+    const weights = wholeRounds ? undefined : sampler.weights;
+    const stop = new AbortController();
+    let indices: Int32Array = new Int32Array(0);
     const change = augmentations[this.options.augment];
     const events = train({
       step,
       seed,
       totalSteps,
       stepsPerEpoch,
-      batch: (t) => {
-        const indices = indicesOf(t.step);
+      batch: async (t, params) => {
+        indices = await indicesOf(t, params);
         return {
           images: imageTensor(
             images,
@@ -154,7 +168,7 @@ export class Classifier {
             change && ((image, i) => change(image, new Random(seed, 'augment', t.step, i))),
           ),
           labels: i64(Array.from(indices, (i) => images.labels[i]!)),
-          weights: f32(Float32Array.from(indices, (i) => sampler.weights?.[i] ?? 1)),
+          weights: f32(Float32Array.from(indices, (i) => weights?.[i] ?? 1)),
         };
       },
       ...(evaluation && {
@@ -163,19 +177,39 @@ export class Classifier {
           run: (state: TrainState) => evaluation.run(state.params),
         },
       }),
-      ...(run.dir !== undefined && { dir: run.dir, checkpointEvery: Math.max(100, stepsPerEpoch) }),
+      ...(run.dir !== undefined && {
+        dir: run.dir,
+        checkpointEvery: wholeRounds ? stepsPerEpoch : Math.max(100, stepsPerEpoch),
+      }),
       resume: run.resume ?? false,
       fingerprint: run.fingerprint ?? '',
-      ...(run.signal && { signal: run.signal }),
+      ...(signal && { signal: wholeRounds ? stop.signal : signal }),
     });
     for (;;) {
       const { done, value } = await events.next();
       if (done) return value;
-      if (watch && value.type === 'step') {
-        watch(indicesOf(value.step - 1), value.observed.logits!.data as Float32Array);
-      }
+      if (watch && value.type === 'step') watch(indices, value.observed.logits!.data as Float32Array);
       yield value;
+      if (signal?.aborted && value.step % stepsPerEpoch === 0) stop.abort(signal.reason);
     }
+  }
+
+  /** The images of each step; a selector is asked at the first of a round. */
+  private batchIndices(
+    sampler: ClassifierRun['sampler'],
+    images: ImageSet,
+  ): (at: Progress, params: Values) => Int32Array | Promise<Int32Array> {
+    if (!('select' in sampler)) {
+      const indicesOf = sampledBatches(sampler, this.options.batch);
+      return ({ step }) => indicesOf(step);
+    }
+    const { batch, stepsPerEpoch } = stepsOf(sampler, this.options.batch, 1);
+    let round: Int32Array = new Int32Array(0);
+    return async ({ step, epoch }, params) => {
+      const from = (step % stepsPerEpoch) * batch;
+      if (from === 0) round = sampler.select(await this.outputs(params, images), epoch);
+      return round.subarray(from, from + batch);
+    };
   }
 
   /** What the network of these parameters says of all images, or of some, in evaluation. */

@@ -4,9 +4,16 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { ImageSet } from '../../data/index.ts';
 import { Random } from '../../runtime/index.ts';
-import { fullSampler, subsetSampler } from '../../train/index.ts';
+import { fullSampler, subsetSampler, type Values } from '../../train/index.ts';
+import { row } from '../gram/k-means.ts';
 import { drained, patches } from '../testing/patches.ts';
-import { Classifier, type ClassifierRun, classifierOptions } from './classifier.ts';
+import {
+  Classifier,
+  type ClassifierRun,
+  classifierOptions,
+  type Outputs,
+  type RoundSelector,
+} from './classifier.ts';
 import { readSubset, writeSubset } from './subset-file.ts';
 
 const images: ImageSet = patches(60, 1);
@@ -72,6 +79,58 @@ test('stopped and resumed, with augmentation, it ends with the same parameters',
   const { params } = await run(c, { dir, resume: true });
   expect(params).toEqual(want.params);
   await c.release();
+});
+
+describe('a selector', () => {
+  /** The twenty images whose first feature is largest. */
+  const selector = (seen: Outputs[] = []): RoundSelector => ({
+    size: 20,
+    select(outputs) {
+      seen.push(outputs);
+      const first = (i: number) => row(outputs.features, i)[0]!;
+      const order = Array.from({ length: 60 }, (_, i) => i).sort((a, b) => first(b) - first(a));
+      return Int32Array.from(order.slice(0, 20));
+    },
+  });
+
+  test('is asked once a round, of the network as it is then', async () => {
+    const c = classifier({ batch: 10 });
+    const seen: Outputs[] = [];
+    const want: Outputs[] = [];
+    const evaluation = {
+      every: 1,
+      run: async (params: Values) => {
+        want.push(await c.outputs(params, images));
+        return {};
+      },
+    };
+    await run(c, { sampler: selector(seen), rounds: 3, evaluation });
+    expect(seen).toHaveLength(3);
+    expect(seen.slice(1)).toEqual(want.slice(0, 2));
+    expect(seen[0]).not.toEqual(seen[1]);
+    await c.release();
+  });
+
+  test('stopped in a round and resumed, it ends with the same parameters', async () => {
+    const c = classifier({ batch: 10 });
+    const want = await run(c, { sampler: selector() });
+    const dir = await mkdtemp(join(tmpdir(), 'attune-classify-'));
+    const stop = new AbortController();
+    const events = c.train({
+      ...{ images, sampler: selector(), seed: 1, rounds: 6, dir },
+      signal: stop.signal,
+    });
+    let last = 0;
+    for await (const e of events) {
+      if (e.type === 'step' && e.step === 5) stop.abort();
+      last = e.step;
+    }
+    // The round is finished: a checkpoint inside it would not know what was chosen.
+    expect(last).toBe(6);
+    const { params } = await run(c, { sampler: selector(), dir, resume: true });
+    expect(params).toEqual(want.params);
+    await c.release();
+  });
 });
 
 test('the watcher sees the logits of the training pass', async () => {

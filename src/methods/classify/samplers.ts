@@ -1,17 +1,21 @@
-import { Random } from '../../runtime/index.ts';
 import {
   fullSampler,
+  randomSubset,
   rs2Sampler,
   rs2Stratified,
   rs2WithReplacement,
-  type Sampler,
   subsetSampler,
   subsetSize,
 } from '../../train/index.ts';
+import { rescoredSamplers } from '../rs2/rescoring.ts';
+import type { ClassifierRun } from './classifier.ts';
 
 /** The samplers by name: `share` of the images of these labels a round. */
 export const samplers: Readonly<
-  Record<string, { summary: string; of(labels: Int32Array, share: number, seed: number): Sampler }>
+  Record<
+    string,
+    { summary: string; of(labels: Int32Array, share: number, seed: number): ClassifierRun['sampler'] }
+  >
 > = {
   full: { summary: 'all images every epoch', of: (labels, _, seed) => fullSampler(labels.length, seed) },
   rs2: {
@@ -31,9 +35,6 @@ export const samplers: Readonly<
     of: ({ length }, share, seed) =>
       subsetSampler(randomSubset(length, subsetSize(length, share), seed), length, seed),
   },
+  ...rescoredSamplers,
 };
 export const samplerNames = Object.keys(samplers) as [string, ...string[]];
-
-/** `size` of `count` images, drawn once. */
-export const randomSubset = (count: number, size: number, seed: number): Int32Array =>
-  new Random(seed, 'subset').permutation(count).slice(0, size);

@@ -20,6 +20,7 @@ import {
   norms,
 } from './last-layer.ts';
 import { matchingPursuit, nonNegativeRidge, type Products, towardsMean } from './matching-pursuit.ts';
+import { rescoredSamplers } from './rescoring.ts';
 import { Scoring, scoringOptions } from './scoring.ts';
 import { selectImages, selectionOptions } from './select.ts';
 import { roundOf, timed } from './time-to-accuracy.ts';
@@ -303,7 +304,7 @@ describe('5. time to accuracy', () => {
 
 describe('4. and 5. whole selections', () => {
   const images = patches(90, 1, 0.5);
-  const network = { network: 'mlp', batch: 16, scoringEpochs: 3 };
+  const network = { network: 'mlp', batch: 16, scoringEpochs: 3, runs: 1 };
   const scoring = new Scoring(images, scoringOptions.parse(network), 1);
   const select = (method: string, given: object = {}) =>
     selectImages(images, selectionOptions.parse({ ...network, method, fraction: 0.2, ...given }), {
@@ -325,6 +326,19 @@ describe('4. and 5. whole selections', () => {
     const { indices, weights } = await select('gradmatch');
     expect(weights!.every((w) => w > 0)).toBe(true);
     expect(indices.length).toBeLessThanOrEqual(18);
+  });
+
+  test.each(Object.keys(rescoredSamplers))('%s', async (name) => {
+    const sampler = rescoredSamplers[name]!.of(images.labels, 0.2, 1);
+    const [first, other] = [(await scoring.run()).outputs, (await scoring.run(1)).outputs];
+    // By the scoring network it is the selection that stays fixed.
+    const fixed = await select(name.replace('rescored-', ''));
+    expect(sorted(sampler.select(first, 0))).toEqual(sorted(fixed.indices));
+    expect(sampler.select(first, 0)).toEqual(sampler.select(first, 0));
+    expect(sampler.select(first, 1)).not.toEqual(sampler.select(first, 0));
+    expect(sorted(sampler.select(first, 1))).toEqual(sorted(fixed.indices));
+    // By another network it is another one.
+    expect(sorted(sampler.select(other, 0))).not.toEqual(sorted(fixed.indices));
   });
 
   test('times are those of the clock that is given, what is remembered counted again', async () => {

@@ -1,6 +1,5 @@
 import { Random } from '../../runtime/index.ts';
-import { subsetSize } from '../../train/index.ts';
-import { randomSubset } from '../classify/samplers.ts';
+import { randomSubset, subsetSize } from '../../train/index.ts';
 import { type Rows, row } from '../gram/k-means.ts';
 import { gradientNorms, lastLayer, norms, softmaxRows } from './last-layer.ts';
 import { everyone, lowest, type ScoreRun, type SelectionTask, type Selector } from './selector.ts';

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { type ImageSet, loadImages, normalisationOf, openData } from '../../data/index.ts';
 import { readJson, writeAtomic } from '../../hub/index.ts';
-import { fullSampler, type Sampler, stepsOf, subsetSampler } from '../../train/index.ts';
-import { Classifier, classifierOptions } from '../classify/classifier.ts';
+import { fullSampler, stepsOf, subsetSampler } from '../../train/index.ts';
+import { Classifier, type ClassifierRun, classifierOptions } from '../classify/classifier.ts';
 import { samplers } from '../classify/samplers.ts';
 import { InterruptedError } from '../events.ts';
 import type { Lab } from '../reproduction.ts';
@@ -167,7 +167,7 @@ async function trialOf(
   { method, share, seed }: Pick<Trial, 'method' | 'share' | 'seed'>,
   { signal, clock = wallClock }: Place,
 ): Promise<Trial> {
-  let [sampler, selection]: [Sampler, number] = [fullSampler(train.labels.length, seed), 0];
+  let [sampler, selection]: [ClassifierRun['sampler'], number] = [fullSampler(train.labels.length, seed), 0];
   // All images with as many updates.
   const epochs = method === 'full' ? Math.max(1, Math.round(share * task.rounds)) : task.rounds;
   if (Object.hasOwn(samplers, method) && method !== 'full') {
