@@ -1,4 +1,5 @@
 import type { Chart, Finding, Lab, Reproduction } from '../reproduction.ts';
+import { figureOf } from '../study/summary.ts';
 import { roundOf } from './time-to-accuracy.ts';
 import { digits, type Entry, entriesOf, type Plan, resampling, type Task, trialsOf } from './trials.ts';
 
@@ -140,6 +141,32 @@ export const rs2Claims: Reproduction = {
         }
         const chart = timeChart(all, shares.at(-1)!, task.targets[1]!);
         return { holds, measured, chart, note: 'Seconds count the selection, steps do not.' };
+      },
+    },
+    {
+      id: 'e',
+      statement:
+        'At every share, RS2 is more accurate than hardest-first scores that are taken anew every round (RC)',
+      async measure(lab): Promise<Finding> {
+        const { task, methods, shares, seeds } = planOf(lab);
+        const rescored = methods.filter((m) => hardestFirst.includes(m)).map((m) => `rescored-${m}`);
+        const trials = await trialsOf(lab, task, { methods: ['rs2', ...rescored], shares, seeds });
+        const measured: Record<string, number> = {};
+        let holds = true;
+        for (const share of shares) {
+          const accuracy = (method: string) => {
+            const own = trials.filter((t) => t.method === method && t.share === share);
+            return figureOf(own.map((t) => t.rounds.at(-1)!.accuracy));
+          };
+          const rs2 = accuracy('rs2').mean;
+          for (const method of ['rs2', ...rescored]) {
+            const { mean, std } = accuracy(method);
+            measured[`${percent(share)}: ${method}`] = mean;
+            measured[`${percent(share)}: ${method}, deviation`] = std;
+            if (method !== 'rs2') holds &&= rs2 > mean;
+          }
+        }
+        return { holds, measured };
       },
     },
   ],
