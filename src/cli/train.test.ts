@@ -1,8 +1,10 @@
-import { mkdtemp, readFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { readSafetensors } from '../hub/index.ts';
+import { openClassifier } from '../methods/classify/saved.ts';
+import { readSynthetic } from '../methods/index.ts';
 import { run } from './cli.ts';
 import { recorder, writeColours } from './testing/fixtures.ts';
 
@@ -65,6 +67,53 @@ describe('attune train', () => {
   ])('%j is refused', async (flags, message) => {
     const { code, err } = await attune('train', ...small(), ...flags);
     expect([code, err]).toEqual([2, expect.stringContaining(message)]);
+  });
+});
+
+describe('on what attune distill condensed', () => {
+  let condensed: string;
+  beforeAll(async () => {
+    condensed = join(root, 'condensed');
+    const steps = ['--outer-steps', '2', '--inner-steps', '1', '--network-epochs', '1', '--networks', '0'];
+    const warmUp = ['--warm-up-outer', '0', '--warm-up-inner', '0'];
+    const flags = ['--data', data, '--size', '8', '--network', 'mlp', ...steps, ...warmUp];
+    expect(await attune('distill', ...flags, '--out', condensed)).toMatchObject({ code: 0 });
+  });
+  const train = (source: string, out: string, ...more: string[]) =>
+    attune(
+      ...['train', '--data', source, '--network', 'mlp', '--rounds', '60', '--json'],
+      ...['--out', join(root, out), ...more],
+    );
+
+  test('trains on its images as they are and measures on the real test images', async () => {
+    const { code, out } = await train(condensed, 'of-run');
+    expect(code).toBe(0);
+    const result = JSON.parse(out);
+    expect(result).toMatchObject({ images: 3, shape: [3, 8, 8], measuredOn: 'test', condensedFrom: data });
+    expect(result.accuracy).toBeGreaterThan(0.9);
+    const { normalisation } = await readSynthetic(join(condensed, 'synthetic.safetensors'));
+    expect(result.normalisation).toEqual(normalisation);
+    // What adapts the classifier finds the real data.
+    expect((await openClassifier(join(root, 'of-run'))).data).toBe(data);
+
+    const file = await train(join(condensed, 'synthetic.safetensors'), 'of-file');
+    expect(JSON.parse(file.out).accuracy).toBe(result.accuracy);
+    const weights = (run: string) => readFile(join(root, run, 'model.safetensors'));
+    expect(await weights('of-file')).toEqual(await weights('of-run'));
+  });
+
+  test('what would not fit is refused', async () => {
+    const refused = async (source: string, ...more: string[]) => {
+      const { code, err } = await train(source, `refused-${more.join('')}`, ...more);
+      expect(code).toBe(1);
+      return err;
+    };
+    expect(await refused(condensed, '--size', '16')).toContain('leave --size out');
+    expect(await refused(condensed, '--augment', 'crop')).toContain('set augment to none');
+    const alone = join(root, 'alone.safetensors');
+    await copyFile(join(condensed, 'synthetic.safetensors'), alone);
+    expect(await refused(alone)).toContain('keep');
+    expect(await refused(join(root, 'nowhere.safetensors'))).toContain('nowhere.safetensors');
   });
 });
 

@@ -23,6 +23,7 @@ export function trainCommand(io: Io): Command {
       `\nSamplers:\n${table(Object.entries(samplers).map(([name, { summary }]) => [`  ${name}`, summary]))}\n\n` +
         'Examples:\n  attune train --sampler rs2 --fraction 0.1\n' +
         '  attune train --subset herding.json --rounds 100\n' +
+        '  attune train --data runs/distill-mnist-dcc-1-seed1 --rounds 300 --learning-rate 0.01\n' +
         '  attune train --data ./photos --size 32 --network resnet-18-cifar --learning-rate 0.1 --augment crop-flip',
     )
     .action(async () => {

@@ -24,6 +24,7 @@ import {
   train,
   type Values,
 } from '../../train/index.ts';
+import type { LabelledImages } from '../dcc/images.ts';
 import { type Rows, row } from '../gram/k-means.ts';
 
 /** How an image classifier is trained from scratch. */
@@ -64,8 +65,11 @@ export interface RoundSelector {
   select(outputs: Outputs, epoch: number): Int32Array;
 }
 
+/** Pictures, which are normalised and may be augmented, or what networks read as it is. */
+type Images = ImageSet | LabelledImages;
+
 export interface ClassifierRun {
-  readonly images: ImageSet;
+  readonly images: Images;
   /** With a selector, training is stopped and resumed between rounds only. */
   readonly sampler: Sampler | RoundSelector;
   readonly seed: number;
@@ -141,9 +145,15 @@ export class Classifier {
     return compiled;
   }
 
-  /** Trains a network with initial values drawn from `seed`. Loss: Σ w ℓ / Σ w of a batch, with the sampler's weights. */
+  /**
+   * Trains a network with initial values drawn from `seed`. Loss: Σ w ℓ / Σ w of a batch, with the sampler's weights.
+   * @throws where images that are no pictures are to be augmented.
+   */
   async *train(run: ClassifierRun): AsyncGenerator<TrainEvent, TrainResult> {
     const { images, sampler, seed, rounds, schedule = 'cosine', watch, evaluation, signal } = run;
+    const change = augmentations[this.options.augment];
+    if (change && 'tensor' in images)
+      throw new Error('condensed images are no pictures that could be shifted: set augment to none');
     const { batch, stepsPerEpoch, totalSteps } = stepsOf(sampler, this.options.batch, rounds);
     const step = await this.step(batch, schedule);
     const indicesOf = this.batchIndices(sampler, images);
@@ -152,7 +162,6 @@ export class Classifier {
     const weights = wholeRounds ? undefined : sampler.weights;
     const stop = new AbortController();
     let indices: Int32Array = new Int32Array(0);
-    const change = augmentations[this.options.augment];
     const events = train({
       step,
       seed,
@@ -161,9 +170,8 @@ export class Classifier {
       batch: async (t, params) => {
         indices = await indicesOf(t, params);
         return {
-          images: imageTensor(
+          images: this.tensor(
             images,
-            this.normalisation,
             indices,
             change && ((image, i) => change(image, new Random(seed, 'augment', t.step, i))),
           ),
@@ -194,10 +202,16 @@ export class Classifier {
     }
   }
 
+  private tensor(images: Images, indices: ArrayLike<number>, change?: Parameters<typeof imageTensor>[3]) {
+    return 'tensor' in images
+      ? images.tensor(indices)
+      : imageTensor(images, this.normalisation, indices, change);
+  }
+
   /** The images of each step; a selector is asked at the first of a round. */
   private batchIndices(
     sampler: ClassifierRun['sampler'],
-    images: ImageSet,
+    images: Images,
   ): (at: Progress, params: Values) => Int32Array | Promise<Int32Array> {
     if (!('select' in sampler)) {
       const indicesOf = sampledBatches(sampler, this.options.batch);
@@ -213,13 +227,13 @@ export class Classifier {
   }
 
   /** What the network of these parameters says of all images, or of some, in evaluation. */
-  async outputs(params: Values, images: ImageSet, indices?: ArrayLike<number>): Promise<Outputs> {
+  async outputs(params: Values, images: Images, indices?: ArrayLike<number>): Promise<Outputs> {
     this.forward ??= compile(
       trace('scratch', (s) => ({ ...this.network(s, input('images', [chunk, ...this.shape])) })).result,
       { name: 'classifier' },
     );
     const program = await this.forward;
-    const count = indices?.length ?? images.images.length;
+    const count = indices?.length ?? images.labels.length;
     const widths = { logits: this.classes, features: program.outputs.get('features')!.shape[1]! };
     const all = {
       logits: { data: new Float32Array(count * widths.logits), width: widths.logits },
@@ -229,7 +243,7 @@ export class Classifier {
     for (let from = 0; from < count; from += chunk) {
       const positions = Int32Array.from({ length: chunk }, (_, i) => Math.min(from + i, count - 1));
       const picked = indices ? positions.map((p) => indices[p]!) : positions;
-      const out = await program.run({ ...feeds, images: imageTensor(images, this.normalisation, picked) });
+      const out = await program.run({ ...feeds, images: this.tensor(images, picked) });
       const rows = Math.min(chunk, count - from);
       for (const name of ['logits', 'features'] as const) {
         const width = widths[name];
@@ -240,7 +254,7 @@ export class Classifier {
   }
 
   /** The share of images whose largest logit is at their label. */
-  async accuracy(params: Values, images: ImageSet): Promise<number> {
+  async accuracy(params: Values, images: Images): Promise<number> {
     const { logits } = await this.outputs(params, images);
     let right = 0;
     for (let i = 0; i < images.labels.length; i++) if (argMax(row(logits, i)) === images.labels[i]) right++;

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import type { ImageSet } from '../../data/index.ts';
 import { Random } from '../../runtime/index.ts';
 import { fullSampler, subsetSampler, type Values } from '../../train/index.ts';
+import { normalised } from '../dcc/images.ts';
 import { row } from '../gram/k-means.ts';
 import { drained, patches } from '../testing/patches.ts';
 import {
@@ -79,6 +80,17 @@ test('stopped and resumed, with augmentation, it ends with the same parameters',
   const { params } = await run(c, { dir, resume: true });
   expect(params).toEqual(want.params);
   await c.release();
+});
+
+test('images as networks read them are what pictures become', async () => {
+  const c = classifier();
+  const read = normalised(images, c.normalisation);
+  const [want, found] = [await run(c), await run(c, { images: read })];
+  expect(found.params).toEqual(want.params);
+  expect(await c.outputs(found.params, read)).toEqual(await c.outputs(want.params, images));
+  await c.release();
+  const augmenting = classifier({ augment: 'crop' });
+  await expect(run(augmenting, { images: read })).rejects.toThrow('set augment to none');
 });
 
 describe('a selector', () => {

@@ -1,22 +1,20 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import {
-  type ImageSet,
-  loadImages,
-  type Normalisation,
-  normalisationOf,
-  openData,
-} from '../../data/index.ts';
+import type { ImageSet, Normalisation } from '../../data/index.ts';
 import { writeAtomic, writeSafetensors } from '../../hub/index.ts';
 import { subsetSampler, type TrainEvent } from '../../train/index.ts';
 import { Classifier, classifierOptions } from './classifier.ts';
 import { dataOptions } from './data-options.ts';
 import { samplerNames, samplers } from './samplers.ts';
 import { readSubset } from './subset-file.ts';
+import { trainingImages } from './training-images.ts';
 
 /** What `attune train` does: a classifier from scratch, on what a sampler gives. */
 export const trainingOptions = z.strictObject({
   ...dataOptions.shape,
+  data: dataOptions.shape.data.describe(
+    'a built-in set, a folder with one sub-folder a class, a .csv or .jsonl; or a run of attune distill',
+  ),
   sampler: z.enum(samplerNames).default('full').describe('which images a round has'),
   subset: z.string().default('').describe('a file of attune select: its images, in place of a sampler'),
   fraction: z.number().positive().max(1).default(1).describe('share of the images a round has'),
@@ -35,6 +33,8 @@ export type TrainingEvent = TrainEvent | { readonly type: 'stage'; readonly text
 export interface TrainingResult {
   readonly runDir: string;
   readonly settings: TrainingOptions;
+  /** The data set of the test images, where those to train on were condensed from it. */
+  readonly condensedFrom?: string;
   readonly images: number;
   /** Of a round. */
   readonly imagesPerRound: number;
@@ -62,10 +62,8 @@ export async function* trainClassifier(
   const started = performance.now();
   const { seed, fraction } = settings;
   yield { type: 'stage', text: `reading ${settings.data}` };
-  const splits = await openData(settings.data);
-  const images = await loadImages(splits.train, settings.size ? { size: settings.size } : {});
-  const measuredOn = splits.test.examples.length ? 'test' : 'train';
-  const test = measuredOn === 'test' ? await loadImages(splits.test, { like: images }) : images;
+  const read = await trainingImages(settings.data, settings.size);
+  const { train: images, test, measuredOn, normalisation, condensedFrom } = read;
   const count = images.labels.length;
   const chosen = settings.subset ? await readSubset(settings.subset) : undefined;
   if (chosen && chosen.count !== count)
@@ -85,7 +83,7 @@ export async function* trainClassifier(
     seed: _e,
     ...options
   } = settings;
-  const classifier = new Classifier(options, images.shape, images.classes.length, normalisationOf(images));
+  const classifier = new Classifier(options, images.shape, images.classes.length, normalisation);
   yield { type: 'stage', text: `${sampler.size} of ${count} images a round` };
   const curve: [number, number][] = [];
   try {
@@ -114,11 +112,12 @@ export async function* trainClassifier(
     const result: TrainingResult = {
       runDir: run.dir,
       settings,
+      ...(condensedFrom !== undefined && { condensedFrom }),
       images: count,
       imagesPerRound: sampler.size,
       classes: images.classes,
       shape: images.shape,
-      normalisation: classifier.normalisation,
+      normalisation,
       steps: step,
       accuracy,
       measuredOn,

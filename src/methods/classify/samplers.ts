@@ -14,7 +14,7 @@ import type { ClassifierRun } from './classifier.ts';
 export const samplers: Readonly<
   Record<
     string,
-    { summary: string; of(labels: Int32Array, share: number, seed: number): ClassifierRun['sampler'] }
+    { summary: string; of(labels: ArrayLike<number>, share: number, seed: number): ClassifierRun['sampler'] }
   >
 > = {
   full: { summary: 'all images every epoch', of: (labels, _, seed) => fullSampler(labels.length, seed) },

@@ -9,6 +9,7 @@ import type { Values } from '../../train/index.ts';
 
 const resultSchema = z.object({
   settings: z.object({ network: z.string(), data: z.string() }),
+  condensedFrom: z.string().optional(),
   classes: z.array(z.string()).min(2),
   shape: z.tuple([z.int().positive(), z.int().positive(), z.int().positive()]),
   normalisation: z.object({ mean: z.array(z.number()), std: z.array(z.number()) }),
@@ -22,7 +23,7 @@ export interface SavedClassifier {
   readonly classes: readonly string[];
   readonly shape: ImageSet['shape'];
   readonly normalisation: Normalisation;
-  /** The data it was trained on. */
+  /** The data it was trained on, itself or condensed. */
   readonly data: string;
 }
 
@@ -39,7 +40,7 @@ export async function openClassifier(dir: string): Promise<SavedClassifier> {
       `${path}: ${issue!.path.join('.')}: ${issue!.message}: this is no run of attune train, or of an older one; train again`,
     );
   }
-  const { settings, classes, shape, normalisation } = parsed.data;
+  const { settings, condensedFrom, classes, shape, normalisation } = parsed.data;
   const network = imageClassifier(settings.network, classes.length);
   const file = await readSafetensors(join(dir, 'model.safetensors'));
   const weights: Values = {};
@@ -52,5 +53,5 @@ export async function openClassifier(dir: string): Promise<SavedClassifier> {
       );
     weights[name] = await stored.load();
   }
-  return { dir, network, weights, classes, shape, normalisation, data: settings.data };
+  return { dir, network, weights, classes, shape, normalisation, data: condensedFrom ?? settings.data };
 }

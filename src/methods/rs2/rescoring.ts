@@ -23,8 +23,8 @@ const scores = {
   'least-confidence': byLogits(uncertainties['least-confidence']),
   entropy: byLogits(uncertainties.entropy),
   margin: byLogits(uncertainties.margin),
-  el2n: (outputs: Outputs, labels: Int32Array) => largest(norms(lastLayer(outputs, labels).delta)),
-  grand: (outputs: Outputs, labels: Int32Array) => largest(gradientNorms(lastLayer(outputs, labels))),
+  el2n: (outputs: Outputs, labels: ArrayLike<number>) => largest(norms(lastLayer(outputs, labels).delta)),
+  grand: (outputs: Outputs, labels: ArrayLike<number>) => largest(gradientNorms(lastLayer(outputs, labels))),
 } as const;
 
 /**
@@ -33,7 +33,7 @@ const scores = {
  */
 export const rescored = (
   method: keyof typeof scores,
-  labels: Int32Array,
+  labels: ArrayLike<number>,
   share: number,
   seed: number,
 ): RoundSelector => {
@@ -53,7 +53,7 @@ export const rescoredSamplers = Object.fromEntries(
     `rescored-${method}`,
     {
       summary: `what ${method} selects, anew every round by the network in training`,
-      of: (labels: Int32Array, share: number, seed: number) => rescored(method, labels, share, seed),
+      of: (labels: ArrayLike<number>, share: number, seed: number) => rescored(method, labels, share, seed),
     },
   ]),
 );
