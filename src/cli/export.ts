@@ -10,8 +10,9 @@ export function exportCommand(io: Io): Command {
   const command = addSource(new Command('export'))
     .summary('an ONNX model that runs without Attune')
     .description(
-      'Writes an ONNX model, image in and label probabilities out, and a .json with labels and preprocessing. Of a run on\n' +
-        'texts: the language model with its adapter, a folder that transformers.js loads.',
+      'Writes an ONNX model, image in and label probabilities out, and a .json with labels and\n' +
+        'preprocessing. Of a run on texts: the language model with its adapter, a folder that\n' +
+        'transformers.js loads.',
     )
     .option(
       '-o, --out <path>',

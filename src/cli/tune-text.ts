@@ -97,6 +97,6 @@ function report(results: readonly LanguageResult[]): string {
   return (
     `\n${texts.test} test texts: ${method} on ${model}, ${data}, ${texts.train} training texts\n\n${table(rows)}\n\n${always}` +
     `${results.map((r) => r.runDir).join('\n')}\n\nNext:\n  npx attune predict "a text" --run ${runDir}\n` +
-    `  npx attune eval --run ${runDir}\n`
+    `  npx attune eval --run ${runDir}\n  npx attune export --run ${runDir}    # for transformers.js\n`
   );
 }
