@@ -1,4 +1,3 @@
-import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { Command } from 'commander';
 import { corruptionNames, findCorruptions } from '../data/index.ts';
@@ -7,7 +6,7 @@ import type { Report } from '../methods/open-set-tta/metrics.ts';
 import { hosts, requireConsistent } from '../methods/open-set-tta/options.ts';
 import { type AdaptResult, adaptClassifier, adaptOptions } from '../methods/open-set-tta/run.ts';
 import { addFlags, checkFlags, givenFlags } from './flags.ts';
-import { type Io, percent, table, UsageError } from './io.ts';
+import { type Io, percent, requireFresh, table, UsageError } from './io.ts';
 import { usage } from './methods.ts';
 import { drain, Progress } from './progress.ts';
 
@@ -42,9 +41,7 @@ export function adaptCommand(io: Io): Command {
       const { method, filter, seed } = settings;
       const name = `adapt-${basename(flags.run)}-${method}${filter ? '-filter' : ''}-seed${seed}`;
       const dir = flags.out ?? join('runs', name);
-      const files = await readdir(dir).catch(() => []);
-      if (files.length && !flags.resume)
-        throw new UsageError(`${dir} is not empty: continue with --resume, or choose another --out`);
+      await requireFresh(dir, flags.resume);
       const progress = new Progress(io);
       const run = { dir, resume: flags.resume ?? false, signal: io.signal };
       const result = await drain(adaptClassifier(flags.run, settings, run), (event) => {

@@ -1,11 +1,10 @@
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { distill, distillOptions, judgingOptions } from '../methods/dcc/distill.ts';
 import { loopsOf } from '../methods/dcc/options.ts';
 import { InterruptedError } from '../methods/index.ts';
 import { addFlags, checkFlags, givenFlags } from './flags.ts';
-import { type Io, percent, table, UsageError } from './io.ts';
+import { type Io, percent, requireFresh, table } from './io.ts';
 import { usage } from './methods.ts';
 import { drain, Progress } from './progress.ts';
 
@@ -35,9 +34,7 @@ export function distillCommand(io: Io): Command {
       const source = data.replace(/[^\w.-]+/g, '-').replace(/^-|-$/g, '');
       const name = `distill-${source}-${method}${dsa ? '-dsa' : ''}-${imagesPerClass}-seed${seed}`;
       const dir = flags.out ?? join('runs', name);
-      const files = await readdir(dir).catch(() => []);
-      if (files.length && !flags.resume)
-        throw new UsageError(`${dir} is not empty: continue with --resume, or choose another --out`);
+      await requireFresh(dir, flags.resume);
       const progress = new Progress(io);
       const events = distill(settings, judging, { dir, resume: flags.resume ?? false, signal: io.signal });
       const result = await drain(events, (event) => {

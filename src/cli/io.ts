@@ -1,3 +1,5 @@
+import { readdir } from 'node:fs/promises';
+
 /** The world outside a command: what tests replace. */
 export interface Io {
   /** To standard output: results. */
@@ -14,6 +16,13 @@ export interface Io {
 
 /** The command line itself is wrong: exit code 2. */
 export class UsageError extends Error {}
+
+/** Throws where a run would begin in a folder that has something in it. */
+export async function requireFresh(dir: string, resume: boolean | undefined): Promise<void> {
+  const files = await readdir(dir).catch(() => []);
+  if (files.length && !resume)
+    throw new UsageError(`${dir} is not empty: continue with --resume, or choose another --out`);
+}
 
 /** The cause of a failure on one line. */
 export function causeOf(error: unknown): string {

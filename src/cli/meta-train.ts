@@ -1,11 +1,10 @@
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { loadClip } from '../hub/index.ts';
 import { metaOptions, metaTrain } from '../methods/gram/meta-train.ts';
 import { InterruptedError } from '../methods/index.ts';
 import { addFlags, checkFlags, givenFlags } from './flags.ts';
-import { type Io, UsageError } from './io.ts';
+import { type Io, requireFresh } from './io.ts';
 import { drain, Progress } from './progress.ts';
 
 export function metaTrainCommand(io: Io): Command {
@@ -32,10 +31,7 @@ export function metaTrainCommand(io: Io): Command {
       const flags = command.opts<{ model: string; out?: string; resume?: boolean; json?: boolean }>();
       const options = checkFlags(metaOptions, givenFlags(command, metaOptions));
       const dir = flags.out ?? join('runs', `gram-${options.on}`);
-      const files = await readdir(dir).catch(() => []);
-      if (files.length && !flags.resume) {
-        throw new UsageError(`${dir} is not empty: continue with --resume, or choose another --out`);
-      }
+      await requireFresh(dir, flags.resume);
       const progress = new Progress(io);
       const model = await loadClip(flags.model, { signal: io.signal });
       let loss: number | undefined;

@@ -1,11 +1,10 @@
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { loadLanguageModel } from '../hub/index.ts';
 import { InterruptedError } from '../methods/index.ts';
 import { mptSourceOptions, openSources, trainMptSources } from '../methods/lm-baselines/mpt-sources.ts';
 import { addFlags, checkFlags, givenFlags, list } from './flags.ts';
-import { type Io, UsageError } from './io.ts';
+import { type Io, requireFresh } from './io.ts';
 import { drain, Progress } from './progress.ts';
 
 interface Flags {
@@ -43,10 +42,7 @@ export function multitaskCommand(io: Io): Command {
         checkFlags(mptSourceOptions, givenFlags(command, mptSourceOptions)),
       );
       const { out: dir, teachers } = flags;
-      const files = await readdir(dir).catch(() => []);
-      if (files.length && !flags.resume) {
-        throw new UsageError(`${dir} is not empty: continue with --resume, or choose another --out`);
-      }
+      await requireFresh(dir, flags.resume);
       const progress = new Progress(io);
       const model = await loadLanguageModel(flags.model, { signal: io.signal });
       const sources = await openSources(teachers, io.signal);

@@ -7,7 +7,7 @@ import { InterruptedError } from '../methods/index.ts';
 import { clipRecipe, pretrainClip } from '../methods/pretrain/clip.ts';
 import { pretrainWords, wordsRecipe } from '../methods/pretrain/words.ts';
 import { addFlags, checkFlags, givenFlags } from './flags.ts';
-import { type Io, UsageError } from './io.ts';
+import { type Io, requireFresh, UsageError } from './io.ts';
 import { drain, Progress } from './progress.ts';
 
 export function pretrainCommand(io: Io): Command {
@@ -28,10 +28,7 @@ export function pretrainCommand(io: Io): Command {
         throw new UsageError(`no recipe "${name}"${didYouMean(name, names)}; there are ${names.join(', ')}`);
       }
       const dir = flags.out ?? join('runs', `pretrain-${name}`);
-      const files = await readdir(dir).catch(() => []);
-      if (files.length && !flags.resume) {
-        throw new UsageError(`${dir} is not empty: continue with --resume, or choose another --out`);
-      }
+      await requireFresh(dir, flags.resume);
       const progress = new Progress(io);
       let loss: number | undefined;
       const shared = { dir, resume: flags.resume ?? false, signal: io.signal };

@@ -1,11 +1,11 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { majorityRate, openTextData, type TextExample, textScores } from '../data/index.ts';
-import { resolveDataset } from '../hub/index.ts';
+import { majorityRate, type TextExample, textScores } from '../data/index.ts';
 import {
   exportLanguage,
   type LanguageSettings,
   openLanguageRun,
+  openTexts,
   readSettings,
   saveFolded,
   TextPredictor,
@@ -113,13 +113,8 @@ export async function evaluateTexts(
   const settings = await readSettings<LanguageSettings>(flags.run).catch(() => undefined);
   const spec = data ?? settings?.data;
   if (spec === undefined) throw new UsageError('say on which data: --data SOURCE');
-  const { config, text, label } = data === undefined && settings ? settings : {};
-  const splits = await openTextData(spec, {
-    ...(config !== undefined && { config }),
-    ...(text && { text }),
-    ...(label !== undefined && { label }),
-    download: (name, part) => resolveDataset(name, { config: part, signal: io.signal }),
-  });
+  // Columns are those of the run's own data.
+  const splits = await openTexts(data === undefined && settings ? settings : { data: spec }, io.signal);
   for (const warning of splits.warnings) progress.say(`warning: ${warning}`);
   const chosen = split === 'all' ? (['train', 'val', 'test'] as const) : [split];
   const set = { ...splits.test, examples: chosen.flatMap((part) => splits[part].examples) };

@@ -1,11 +1,10 @@
-import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { trainClassifier, trainingOptions } from '../methods/classify/run.ts';
 import { samplers } from '../methods/classify/samplers.ts';
 import { InterruptedError } from '../methods/index.ts';
 import { addFlags, checkFlags, givenFlags } from './flags.ts';
-import { type Io, percent, table, UsageError } from './io.ts';
+import { type Io, percent, requireFresh, table, UsageError } from './io.ts';
 import { drain, Progress } from './progress.ts';
 
 export function trainCommand(io: Io): Command {
@@ -35,9 +34,7 @@ export function trainCommand(io: Io): Command {
       const name = (text: string) => text.replace(/[^\w.-]+/g, '-').replace(/^-|-$/g, '');
       const chosen = subset ? name(subset) : `${sampler}-${fraction}`;
       const dir = flags.out ?? join('runs', `train-${name(data)}-${chosen}-seed${seed}`);
-      const files = await readdir(dir).catch(() => []);
-      if (files.length && !flags.resume)
-        throw new UsageError(`${dir} is not empty: continue with --resume, or choose another --out`);
+      await requireFresh(dir, flags.resume);
       const progress = new Progress(io);
       const events = trainClassifier(settings, { dir, resume: flags.resume ?? false, signal: io.signal });
       const result = await drain(events, (event) => {

@@ -17,6 +17,7 @@ export { type TextPrediction, TextPredictor } from './lm/predict.ts';
 export {
   type LanguageResult,
   type LanguageSettings,
+  openTexts,
   tuneLanguage,
 } from './lm/run.ts';
 export { isLanguageRun, openLanguageRun, type SavedLanguageRun } from './lm/saved.ts';

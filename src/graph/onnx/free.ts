@@ -18,6 +18,9 @@ export interface FreeModel {
   readonly outputs: readonly ValueInfo[];
 }
 
+/** ONNX files are protocol buffers, whose limit this is. */
+const largest = 2 ** 31 - 1;
+
 /**
  * Writes a graph as an ONNX model whose named sizes are free. Shapes are static where a graph is traced; so `make` traces it
  * several times, for sizes that it is given, and what differs between the traces must be sums of products of at most two of
@@ -132,6 +135,9 @@ export async function encodeFree(
     { inputs, outputs },
     options,
   );
+  if (bytes.length > largest) {
+    throw new Error(`The model would have ${bytes.length} bytes; an ONNX file holds at most ${largest}`);
+  }
   return { bytes, inputs, outputs };
 }
 

@@ -20,7 +20,7 @@ import {
   trainMptSources,
 } from './mpt-sources.ts';
 
-const any = { kind: 'text', classes: [], parts: [] } as const;
+const writing = { kind: 'text', classes: [], parts: [] } as const;
 const rows = (n: number, of: (i: number) => number) => Float32Array.from({ length: n }, (_, i) => of(i));
 
 test('the prompts of a batch are P* ⊙ (u_k v_kᵀ) of the tasks of its texts; P* where u = v = 1', async () => {
@@ -55,9 +55,9 @@ describe.each(['t5', 'gpt2'] as const)('%s', (family) => {
     prompts: readonly [Float32Array, Float32Array],
     lambda: number,
   ) {
-    const texts = tinyTexts(2, 1).map((e) => encodeText(model, any, e, 16));
+    const texts = tinyTexts(2, 1).map((e) => encodeText(model, writing, e, 16));
     const sizes = shapeOf(texts, 2);
-    const types = batchTypes(model, any, sizes);
+    const types = batchTypes(model, writing, sizes);
     const batch = Object.fromEntries(
       Object.entries(types).map(([name, { shape, dtype }]) => [name, input(name, shape, dtype)]),
     ) as TextTensors;
@@ -65,7 +65,7 @@ describe.each(['t5', 'gpt2'] as const)('%s', (family) => {
     const { result } = trace(model.weights, (s) =>
       distilled(s, model, { student: student!, teacher: teacher!, batch }, lambda),
     );
-    const out = await runOnce(result, batchValues(model, any, sizes, texts));
+    const out = await runOnce(result, batchValues(model, writing, sizes, texts));
     return Object.fromEntries(Object.entries(out).map(([name, v]) => [name, Number(v.data[0])]));
   }
   const prompt = (model: LanguageModel, seed: number) =>
@@ -110,7 +110,7 @@ describe.each(['t5', 'gpt2'] as const)('%s', (family) => {
     expect(count).toBe(length * width + 3 * (length + width));
     expect([...tensors['factors.u']!.data].some((x) => x !== 1)).toBe(true);
 
-    const target = await mpt.inject({ model, task: any }, mpt.options.parse({ length, source: dir }));
+    const target = await mpt.inject({ model, task: writing }, mpt.options.parse({ length, source: dir }));
     const embeddings: Tensor = input('x', [1, 1, width]);
     const { params } = trace('scratch', (s) => target.soft!.tokens(s, embeddings));
     const begun = await initParams(params, 1);

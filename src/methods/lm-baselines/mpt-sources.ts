@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { openTextData, type TextExample } from '../../data/index.ts';
+import type { TextExample } from '../../data/index.ts';
 import {
   constant,
   f32,
@@ -12,7 +12,7 @@ import {
   type Tensor,
   toFloat32,
 } from '../../graph/index.ts';
-import { type LanguageModel, loadAdapter, resolveDataset, saveAdapter } from '../../hub/index.ts';
+import { type LanguageModel, loadAdapter, saveAdapter } from '../../hub/index.ts';
 import {
   adamw,
   chain,
@@ -27,7 +27,7 @@ import { batchOf, type TrainEvent, TrainStep, train, type Values } from '../../t
 import { type Injection, inject } from '../lm/injection.ts';
 import { tuningOptions } from '../lm/options.ts';
 import { promptInit, promptName, promptRate, promptRateReason } from '../lm/prompts.ts';
-import { drawTexts, type LanguageSettings } from '../lm/run.ts';
+import { drawTexts, type LanguageSettings, openTexts } from '../lm/run.ts';
 import { scoreOf, type TextTensors } from '../lm/score.ts';
 import { batchTypes, batchValues, type EncodedText, encodeText, shapeOf } from '../lm/texts.ts';
 import { readSettings } from '../run-folder.ts';
@@ -63,13 +63,9 @@ export interface SourceTask {
 export function openSources(dirs: readonly string[], signal?: AbortSignal): Promise<SourceTask[]> {
   return Promise.all(
     dirs.map(async (dir) => {
-      const { data, config, text, label, count, seed } = await readSettings<LanguageSettings>(dir);
-      const splits = await openTextData(data, {
-        ...(config !== undefined && { config }),
-        ...(text && { text }),
-        ...(label !== undefined && { label }),
-        download: (spec, part) => resolveDataset(spec, { config: part, signal }),
-      });
+      const settings = await readSettings<LanguageSettings>(dir);
+      const { data, count, seed } = settings;
+      const splits = await openTexts(settings, signal);
       const prompt = (await loadAdapter(dir)).tensors[promptName];
       if (prompt?.shape.length !== 2) {
         throw new Error(
@@ -139,8 +135,8 @@ export interface MptSourceTraining {
 export async function* trainMptSources(given: MptSourceTraining): AsyncGenerator<TrainEvent, boolean> {
   const { model, sources, options: o, dir, resume, signal } = given;
   const shape = shapeOfPrompts(model, sources);
-  const any = { kind: 'text', classes: [], parts: [] } as const;
-  const texts = sources.map((source) => source.texts.map((e) => encodeText(model, any, e, o.maxLength)));
+  const writing = { kind: 'text', classes: [], parts: [] } as const;
+  const texts = sources.map((source) => source.texts.map((e) => encodeText(model, writing, e, o.maxLength)));
   const sizes = shapeOf(texts.flat(), o.batch);
   const prompts = constant(
     f32(
@@ -148,13 +144,13 @@ export async function* trainMptSources(given: MptSourceTraining): AsyncGenerator
       [sources.length, ...shape],
     ),
   );
-  const init = promptInit({ model, task: any }, { length: shape[0], init: 'vocabulary', initText: '' });
-  const rate = o.learningRate || (await promptRate({ model, task: any }));
+  const init = promptInit({ model, task: writing }, { length: shape[0], init: 'vocabulary', initText: '' });
+  const rate = o.learningRate || (await promptRate({ model, task: writing }));
   const group = (peak: number) =>
     adamw({ lr: linearWithWarmup(peak, Math.round(o.warmup * o.steps)), weightDecay: o.weightDecay });
   const step = await TrainStep.compile({
     source: model.weights,
-    batch: { ...batchTypes(model, any, sizes), task: batchOf([o.batch], 'int64') },
+    batch: { ...batchTypes(model, writing, sizes), task: batchOf([o.batch], 'int64') },
     build(s, batch) {
       const { task } = batch as { task: Tensor };
       const student = studentPrompts(s, task, sources.length, shape, init);
@@ -176,7 +172,7 @@ export async function* trainMptSources(given: MptSourceTraining): AsyncGenerator
       stepsPerEpoch: o.steps,
       batch: ({ step: at }) => {
         const { picked, task } = drawBatch(texts, o, at);
-        return { ...batchValues(model, any, sizes, picked), task };
+        return { ...batchValues(model, writing, sizes, picked), task };
       },
       dir,
       resume: resume ?? false,

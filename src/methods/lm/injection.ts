@@ -126,7 +126,7 @@ function readInputs<Inputs extends EncoderInputs>(
   };
 }
 
-function injectEncoder(model: EncoderModel, injection: Injection): EncoderModel {
+export function injectEncoder(model: EncoderModel, injection: Injection): EncoderModel {
   const { soft } = injection;
   return {
     ...model,
@@ -165,7 +165,7 @@ function written(
   return { ...inputs, tokens: text(s, model.embed(s, tokens), positions.sub(before)) };
 }
 
-function injectPairs(model: Seq2SeqModel, injection: Injection): Seq2SeqModel {
+export function injectPairs(model: Seq2SeqModel, injection: Injection): Seq2SeqModel {
   const functions = { kind: 'seq2seq', model } as const;
   const { soft, prefix } = injection;
   return {

@@ -19,16 +19,21 @@ import type { CausalModel, EncoderModel, KeyValue, Seq2SeqModel } from '../../mo
 import { mapTree, type Scope, trace } from '../../nn/index.ts';
 import { injectionOf, type LanguageAdapter } from './adapter.ts';
 import { foldWeights, notFoldable, saveDescription } from './fold.ts';
-import { behindSoft, extended, type Injection, inject, injectScope, keyValues } from './injection.ts';
+import {
+  behindSoft,
+  extended,
+  type Injection,
+  injectEncoder,
+  injectPairs,
+  injectScope,
+  keyValues,
+} from './injection.ts';
 
 type Sizes = Readonly<Record<string, number>>;
 interface Graph {
   readonly sizes: Readonly<Record<string, FreeSize>>;
   readonly outputs: (s: Scope, sizes: Sizes) => Record<string, Tensor>;
 }
-
-/** ONNX files are protocol buffers, whose limit this is. */
-const largest = 2 ** 31 - 1;
 
 /**
  * Writes the model with the adapter as ONNX in the layout that transformers.js reads: `config.json` and the tokenizer, and in
@@ -57,9 +62,6 @@ export async function exportLanguage(
         trace(weights, (s) => outputs(injectScope(s, injection, values), own), { partial: true }).result,
       { weights: 'inline' },
     );
-    if (bytes.length > largest) {
-      throw new Error(`${name} would have ${bytes.length} bytes; an ONNX file holds at most ${largest}`);
-    }
     const file = join(dir, 'onnx', name);
     await writeAtomic(file, [bytes]);
     files.push(file);
@@ -109,7 +111,7 @@ function classifier(
   { task }: LanguageAdapter,
   injection: Injection,
 ): Graph {
-  const functions = inject({ kind: 'encoder', model }, counted(injection));
+  const encoder = injectEncoder(model, counted(injection));
   const before = (injection.soft?.length ?? 0) + (injection.prefix?.length ?? 0);
   return {
     sizes: {
@@ -118,7 +120,6 @@ function classifier(
     },
     outputs(s, { batch_size: batch, sequence_length: length }) {
       const shape = [batch!, length!];
-      const encoder = functions.model as EncoderModel;
       const types = model.types > 1 ? ids('token_type_ids', shape) : undefined;
       const inputs = { tokens: ids('input_ids', shape), mask: ids('attention_mask', shape), types };
       const pooled = encoder.pool(heads.has('pool') ? s : s.trained(), encoder.encode(s, inputs).last);
@@ -216,7 +217,7 @@ function decoder(model: CausalModel, injection: Injection): Graph {
 }
 
 function sourceEncoder(model: Seq2SeqModel, injection: Injection): Graph {
-  const functions = inject({ kind: 'seq2seq', model }, counted(injection));
+  const encoder = injectPairs(model, counted(injection));
   return {
     sizes: {
       batch_size: { input: 'input_ids', axis: 0 },
@@ -225,7 +226,7 @@ function sourceEncoder(model: Seq2SeqModel, injection: Injection): Graph {
     outputs(s, { batch_size: batch, encoder_sequence_length: length }) {
       const shape = [batch!, length!];
       const inputs = { tokens: ids('input_ids', shape), mask: ids('attention_mask', shape) };
-      return { last_hidden_state: (functions.model as Seq2SeqModel).encode(s, inputs).last };
+      return { last_hidden_state: encoder.encode(s, inputs).last };
     },
   };
 }

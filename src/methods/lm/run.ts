@@ -131,18 +131,23 @@ async function* openBench(
     }),
   );
   yield { type: 'stage', text: `data ${s.data}` };
-  const data = yield* events.during(
-    openTextData(s.data, {
-      ...(s.config !== undefined && { config: s.config }),
-      ...(s.text && { text: s.text }),
-      ...(s.label !== undefined && { label: s.label }),
-      download: (spec, config) => resolveDataset(spec, { config, signal }),
-    }),
-  );
+  const data = yield* events.during(openTexts(s, signal));
   warnings.push(...data.warnings);
   for (const text of warnings) yield { type: 'warning', text };
   return { model, data, events, warnings };
 }
+
+/** The texts of settings; those of the Hub are downloaded. */
+export const openTexts = (
+  { data, config, text, label }: Pick<LanguageSettings, 'data' | 'config' | 'text' | 'label'>,
+  signal?: AbortSignal,
+): Promise<TextSplits> =>
+  openTextData(data, {
+    ...(config !== undefined && { config }),
+    ...(text && { text }),
+    ...(label !== undefined && { label }),
+    download: (spec, part) => resolveDataset(spec, { config: part, signal }),
+  });
 
 /** What is to be said of the texts of a data set. */
 export const taskOf = ({ kind, classes, examples }: TextDataset): TextTask => ({

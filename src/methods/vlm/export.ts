@@ -12,9 +12,6 @@ export interface ExportDescription {
   readonly producer: string;
 }
 
-/** ONNX files are protocol buffers, whose limit this is. */
-const largest = 2 ** 31 - 1;
-
 /**
  * Writes an ONNX model, `pixel_values` [batch, 3, H, W] to `probabilities` [batch, C], that holds all its weights in
  * the precision in which they were stored. The batch is free. Labels and preprocessing are in its metadata, and once more in a
@@ -46,9 +43,6 @@ export async function exportClassifier(
       },
     },
   );
-  if (bytes.length > largest) {
-    throw new Error(`The classifier would have ${bytes.length} bytes; an ONNX file holds at most ${largest}`);
-  }
   const plain = preprocessing.do_normalize === false;
   const description = {
     labels,
