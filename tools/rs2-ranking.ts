@@ -1,9 +1,10 @@
 /**
- * Ranks all methods that select images by accuracy and by time to accuracy, on drawings of weather, on the whole of MNIST and on
- * 5,000 digits, and writes docs/results/rs2-ranking.md after each seed. Takes hours; stopped and started again it goes on, as
- * long as the code is the same. The clock counts CPU seconds of one thread, so that others may use the machine meanwhile.
+ * Ranks all methods that select images by accuracy and by time to accuracy, on drawings of weather, on the whole of MNIST or on
+ * 5,000 digits, and writes docs/results/rs2-ranking-TASK.md after each seed. Takes up to hours; stopped and started again it goes
+ * on, as long as the code is the same. The clock counts CPU seconds of one thread, so that others may use the machine meanwhile:
+ * named seeds are only measured, in as many processes as one likes, and a last call without seeds gathers them.
  *
- *     ATTUNE_THREADS=1 npx tsx tools/rs2-ranking.ts
+ *     ATTUNE_THREADS=1 npx tsx tools/rs2-ranking.ts weather|mnist|digits [SEED …]
  */
 
 import { writeAtomic } from '../src/hub/index.ts';
@@ -21,10 +22,16 @@ import {
 import { table } from './docs.ts';
 
 const shares = [0.01, 0.05, 0.1, 0.3];
-const seeds = [1, 2, 3];
-const tasks: readonly Task[] = [
-  { ...icons, rounds: 20, activeEpochs: 20, activeStep: 64, measurements: 10, targets: [0.1, 0.2, 0.3, 0.4] },
-  {
+const tasks: Readonly<Record<string, Task>> = {
+  weather: {
+    ...icons,
+    rounds: 20,
+    activeEpochs: 20,
+    activeStep: 64,
+    measurements: 10,
+    targets: [0.1, 0.2, 0.3, 0.4],
+  },
+  mnist: {
     ...mnist,
     rounds: 5,
     batch: 64,
@@ -34,8 +41,22 @@ const tasks: readonly Task[] = [
     activeStep: 3000,
     measurements: 5,
   },
-  { ...digits, rounds: 10, activeEpochs: 10, activeStep: 250, measurements: 5, targets: [0.8, 0.9, 0.95] },
-];
+  digits: {
+    ...digits,
+    rounds: 10,
+    activeEpochs: 10,
+    activeStep: 250,
+    measurements: 5,
+    targets: [0.8, 0.9, 0.95],
+  },
+};
+const [name = '', ...wanted] = process.argv.slice(2);
+const task = tasks[name];
+const seeds = wanted.length > 0 ? wanted.map(Number) : [1, 2, 3];
+if (!task || seeds.some((seed) => !Number.isSafeInteger(seed)))
+  throw new Error(
+    `usage: rs2-ranking.ts ${Object.keys(tasks).join('|')} [SEED …], not "${process.argv.slice(2).join(' ')}"`,
+  );
 if (process.env.ATTUNE_THREADS !== '1')
   throw new Error('CPU seconds are comparable with one thread only: set ATTUNE_THREADS=1');
 const place = {
@@ -46,34 +67,23 @@ const place = {
 };
 const percent = (share: number): string => (100 * share).toFixed(1);
 
-const measured = new Map<Task, Trial[]>();
-for (const task of tasks) {
-  for (const seed of seeds) {
-    const trials = await trialsOf(place, task, { methods: everyMethod, shares, seeds: [seed] });
-    measured.set(task, [...(measured.get(task) ?? []), ...trials]);
-    await writeAtomic('docs/results/rs2-ranking.md', [page()]);
-  }
+const trials: Trial[] = [];
+for (const seed of seeds) {
+  trials.push(...(await trialsOf(place, task, { methods: everyMethod, shares, seeds: [seed] })));
+  if (wanted.length === 0) await writeAtomic(`docs/results/rs2-ranking-${name}.md`, [page(task, trials)]);
 }
 
-function page(): string {
-  const parts = [
-    '# All selectors, ranked',
-    '',
-    'Written by `npx tsx tools/rs2-ranking.ts`. LeNet; mean ± deviation of the seeds that are named. Seconds are CPU seconds of one thread, ' +
-      'selection counted, evaluation left out; the test accuracy is looked at some times in a training, so a target counts as ' +
-      'reached at the next look.',
-  ];
-  for (const [task, trials] of measured) parts.push('', ...section(task, trials));
-  return `${parts.join('\n')}\n`;
-}
-
-function section(task: Task, trials: readonly Trial[]): string[] {
+function page(task: Task, trials: readonly Trial[]): string {
   const entries = entriesOf(trials);
   const seen = [...new Set(trials.map((t) => t.seed))];
   const parts = [
-    `## ${task.name}`,
+    `# All selectors, ranked: ${task.name}`,
     '',
-    `Seeds ${seen.join(', ')}; ${task.rounds} rounds, batches of ${task.batch}, test accuracy taken ` +
+    `Written by \`npx tsx tools/rs2-ranking.ts ${name}\`. LeNet; mean ± deviation of seeds ${seen.join(', ')}. Seconds are CPU seconds of ` +
+      'one thread, selection counted, evaluation left out; the test accuracy is looked at some times in a training, so a target ' +
+      'counts as reached at the next look.',
+    '',
+    `${task.rounds} rounds, batches of ${task.batch}, test accuracy taken ` +
       `${Math.min(task.rounds, task.measurements)} times. Scoring networks: ${task.scoringEpochs} epochs (the paper: 10), GraNd and EL2N over ` +
       `${task.runs} of them (10). Active learning adds ${task.activeStep} images (1,000) after ${task.activeEpochs} epochs (200).`,
   ];
@@ -98,7 +108,7 @@ function section(task: Task, trials: readonly Trial[]): string[] {
           return round ? `${round.seconds.toFixed(1)} s, ${Math.round(round.steps)} steps` : '–';
         }),
       ]);
-    parts.push('', `### ${percent(share)} %`, '', table([header, header.map(() => '---'), ...rows]));
+    parts.push('', `## ${percent(share)} %`, '', table([header, header.map(() => '---'), ...rows]));
   }
-  return parts;
+  return `${parts.join('\n')}\n`;
 }

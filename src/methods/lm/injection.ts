@@ -131,10 +131,13 @@ export function injectEncoder(model: EncoderModel, injection: Injection): Encode
   return {
     ...model,
     encode(s, inputs) {
-      const out = model.encode(s, readInputs(s, { kind: 'encoder', model }, injection, inputs));
-      if (soft?.readAt !== 'text') return out;
-      const ofText = (x: Tensor) => x.slice(1, soft.length);
-      return { hiddenStates: out.hiddenStates.map(ofText), last: ofText(out.last) };
+      const before = soft?.readAt === 'text' ? soft.length : 0;
+      const readAt = inputs.readAt === undefined ? undefined : inputs.readAt + before;
+      const read = readInputs(s, { kind: 'encoder', model }, injection, inputs);
+      const out = model.encode(s, { ...read, readAt });
+      const ofText = (x: Tensor) => (before ? x.slice(1, before) : x);
+      const last = readAt === undefined ? ofText(out.last) : out.last;
+      return { hiddenStates: out.hiddenStates.map(ofText), last };
     },
   };
 }

@@ -121,7 +121,12 @@ function classifier(
     outputs(s, { batch_size: batch, sequence_length: length }) {
       const shape = [batch!, length!];
       const types = model.types > 1 ? ids('token_type_ids', shape) : undefined;
-      const inputs = { tokens: ids('input_ids', shape), mask: ids('attention_mask', shape), types };
+      const inputs = {
+        tokens: ids('input_ids', shape),
+        mask: ids('attention_mask', shape),
+        types,
+        readAt: 0,
+      };
       const pooled = encoder.pool(heads.has('pool') ? s : s.trained(), encoder.encode(s, inputs).last);
       const classes = task.kind === 'regression' ? 1 : task.classes.length;
       return { logits: encoder.classify(s.trained(), pooled, classes) };

@@ -40,7 +40,7 @@ export function scoreOf(
   const { ids, mask, labels } = batch;
   const { kind, model } = functions;
   if (kind === 'encoder') {
-    const { last } = model.encode(s, { tokens: ids, mask, types: batch.types });
+    const { last } = model.encode(s, { tokens: ids, mask, types: batch.types, readAt: 0 });
     const pooled = model.pool(heads.has('pool') ? s : s.trained(), last);
     const regression = task.kind === 'regression';
     const logits = model.classify(s.trained(), pooled, regression ? 1 : task.classes.length);

@@ -57,7 +57,7 @@ export async function taskStates(
         },
       },
     });
-    const inputs = { tokens: given('ids'), mask: given('mask'), types: given('types') };
+    const inputs = { tokens: given('ids'), mask: given('mask'), types: given('types'), readAt: 0 };
     return first(functions.encode(scope, inputs).last);
   });
   const units = Object.fromEntries(inner.map((x, i) => [`units/${i}`, x]));

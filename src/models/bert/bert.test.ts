@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import type { Tensor } from '../../graph/index.ts';
+import { constant, type HostTensor, type Tensor } from '../../graph/index.ts';
+import { expectClose } from '../../graph/testing/golden.ts';
+import { trace } from '../../nn/index.ts';
+import { runOnce } from '../../runtime/index.ts';
 import type { EncoderInputs } from '../language/index.ts';
 import {
   ends,
@@ -24,8 +27,9 @@ describe.each(variants)('%s equals transformers', (name) => {
     const names = await expectGolden(v, goldenInputs(model.layers, 'types'), (s, feeds) => {
       const run = (prefix: string, inputs: EncoderInputs & { mask: Tensor }) => {
         const { hiddenStates, last } = model.encode(s, inputs);
+        const one = () => model.encode(s, { ...inputs, readAt: 0 }).last;
         const scores: Record<string, Tensor> = classifies
-          ? { classes: model.classify(s, model.pool(s, last)) }
+          ? { classes: model.classify(s, model.pool(s, one())) }
           : { logits: model.maskedLogits(s, last) };
         return named(prefix, inputs.mask, hiddenStates, { last, ...scores });
       };
@@ -40,6 +44,37 @@ describe.each(variants)('%s equals transformers', (name) => {
     });
     expect(names).toHaveLength(5 * (model.layers + 2));
   });
+});
+
+test('the state at one position is that among all, whether or not the layer is tapped', async () => {
+  const { weights, model, golden } = await variant('encoder', 'bert', 'masked');
+  const tokens = constant(await golden('right.ids'));
+  const mask = constant(await golden('right.mask'));
+  const states = (readAt?: number, tap = '') => {
+    const shapes: string[] = [];
+    const note = (x: Tensor) => {
+      shapes.push(String(x.shape));
+      return x;
+    };
+    const { result } = trace(weights, (s) =>
+      model.encode(tap ? s.intercept({ tap: { [tap]: note } }) : s, { tokens, mask, readAt }),
+    );
+    return { ...result, shapes };
+  };
+  const last = `bert.encoder.layer.${model.layers - 1}`;
+  const [batch, length] = tokens.shape as [number, number];
+  const whole = String([batch, length, model.width]);
+  const [all, one, tapped] = [states(), states(2, `${last}.output.dense:out`), states(2, `${last}:out`)];
+  expect(one.shapes).toEqual([String([batch, 1, model.width])]);
+  expect(tapped.shapes).toEqual([whole]);
+  for (const { hiddenStates } of [one, tapped]) {
+    expect(hiddenStates.map((h) => String(h.shape))).toEqual(Array(model.layers).fill(whole));
+  }
+  const numbers = ({ data }: HostTensor) => Array.from(data, Number);
+  const values = await runOnce({ all: all.last.slice(1, 2, 3), one: one.last, tapped: tapped.last }, {});
+  for (const name of ['one', 'tapped'] as const) {
+    expectClose(numbers(values[name]!), numbers(values.all!), name, 1e-5);
+  }
 });
 
 test.each([

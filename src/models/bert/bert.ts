@@ -59,14 +59,16 @@ export function bert(c: BertConfig): EncoderModel {
     return at.tap('out', norm(at, x.add(ofType).add(ofPosition)));
   }
 
-  function layer(s: Scope, input: Tensor, bias?: Tensor, past?: KeyValue): Tensor {
+  /** Of all positions, or of the one at `readAt` alone: [B, 1, width]. */
+  function layer(s: Scope, input: Tensor, bias?: Tensor, past?: KeyValue, readAt?: number): Tensor {
     const x = s.tap('in', input);
+    const read = readAt === undefined ? x : x.slice(1, readAt, readAt + 1);
     const self = s.at('attention').at('self');
-    const heads = (name: string) => splitHeads(project(self.at(name), x, c.width), c.heads);
+    const heads = (name: string, of = x) => splitHeads(project(self.at(name), of, c.width), c.heads);
     const own = { key: heads('key'), value: heads('value') };
-    const mixed = attend(self, heads('query'), own, { past, bias });
+    const mixed = attend(self, heads('query', read), own, { past, bias });
     const output = s.at('attention').at('output');
-    const attended = norm(output, x.add(project(output.at('dense'), mixed, c.width)));
+    const attended = norm(output, read.add(project(output.at('dense'), mixed, c.width)));
     const inner = project(s.at('intermediate').at('dense'), attended, c.mlpWidth);
     const y = project(s.at('output').at('dense'), activations[c.activation](inner), c.width);
     return s.tap('out', norm(s.at('output'), attended.add(y)));
@@ -80,11 +82,16 @@ export function bert(c: BertConfig): EncoderModel {
       const hiddenStates = [embeddings(s, inputs)];
       const length = hiddenStates[0]!.dim(1);
       const bias = hiding(length, pastLength(inputs) + length, false, inputs.mask);
-      for (let i = 0; i < c.layers; i++) {
-        const at = base(s).at('encoder').at('layer').at(i);
-        hiddenStates.push(layer(at, hiddenStates[i]!, bias, inputs.past?.[i]));
-      }
-      return { hiddenStates, last: hiddenStates.at(-1)! };
+      const at = (i: number) => base(s).at('encoder').at('layer').at(i);
+      for (let i = 0; i < c.layers - 1; i++)
+        hiddenStates.push(layer(at(i), hiddenStates[i]!, bias, inputs.past?.[i]));
+      const final = c.layers - 1;
+      const { readAt } = inputs;
+      // Who taps the last layer's output is given all of it.
+      const narrow = at(final).tapped('out') ? undefined : readAt;
+      const all = layer(at(final), hiddenStates[final]!, bias, inputs.past?.[final], narrow);
+      if (readAt === undefined) return { hiddenStates: [...hiddenStates, all], last: all };
+      return { hiddenStates, last: narrow === undefined ? all.slice(1, readAt, readAt + 1) : all };
     },
     maskedLogits(s, last) {
       const head = c.roberta ? s.at('lm_head') : s.at('cls').at('predictions');

@@ -5,6 +5,8 @@ import type { SequenceInputs } from './decoder.ts';
 export interface EncoderInputs extends SequenceInputs {
   /** Which of two sentences a token belongs to: int64 [B, T]. All to the first by default. */
   readonly types?: Tensor | undefined;
+  /** The one position whose last state is wanted, where it is one: the last layer is then computed for it alone. */
+  readonly readAt?: number | undefined;
 }
 
 /** A language model that reads a text from both sides. All are functions of a scope over its weights. */
@@ -23,7 +25,10 @@ export interface EncoderModel {
   readonly labels: readonly string[];
   /** Token embeddings of ids [B, T] alone: [B, T, width]. */
   embed(s: Scope, ids: Tensor): Tensor;
-  /** Input of the first layer, then the output of each layer, the last of which is `last`: [B, T, width]. */
+  /**
+   * Input of the first layer, then the output of each layer, the last of which is `last`: [B, T, width]. With `readAt` the last
+   * layer's is not among them, and `last` is [B, 1, width].
+   */
   encode(
     s: Scope,
     inputs: EncoderInputs,
