@@ -81,7 +81,7 @@ function page(task: Task, trials: readonly Trial[]): string {
     '',
     `Written by \`npx tsx tools/rs2-ranking.ts ${name}\`. LeNet; mean ± deviation of seeds ${seen.join(', ')}. Seconds are CPU seconds of ` +
       'one thread, selection counted, evaluation left out; the test accuracy is looked at some times in a training, so a target ' +
-      'counts as reached at the next look.',
+      'counts as reached at the next look. `full` trains on all images with as many updates, and at least one epoch.',
     '',
     `${task.rounds} rounds, batches of ${task.batch}, test accuracy taken ` +
       `${Math.min(task.rounds, task.measurements)} times. Scoring networks: ${task.scoringEpochs} epochs (the paper: 10), GraNd and EL2N over ` +
@@ -94,21 +94,49 @@ function page(task: Task, trials: readonly Trial[]): string {
     'end (s)',
     ...task.targets.map((t) => `to ${percent(t)} %`),
   ];
+  /** Ranks of each method: by accuracy at every share, by time to every target that some method reaches. */
+  const ranks = new Map(entries.map((e) => [e.method, { accuracy: [] as number[], time: [] as number[] }]));
+  const sections: string[] = [];
   for (const share of shares) {
-    const rows = entries
-      .filter((e) => e.share === share)
-      .sort((a, b) => b.mean - a.mean)
-      .map((e) => [
-        e.method,
-        `${percent(e.mean)} ± ${percent(e.deviation)}`,
-        e.selection.toFixed(1),
-        e.curve.at(-1)!.seconds.toFixed(1),
-        ...task.targets.map((t) => {
-          const round = roundOf(e.curve, t);
-          return round ? `${round.seconds.toFixed(1)} s, ${Math.round(round.steps)} steps` : '–';
-        }),
-      ]);
-    parts.push('', `## ${percent(share)} %`, '', table([header, header.map(() => '---'), ...rows]));
+    const own = entries.filter((e) => e.share === share).sort((a, b) => b.mean - a.mean);
+    for (const [i, e] of own.entries()) ranks.get(e.method)!.accuracy.push(i + 1);
+    const times = task.targets.map((target) => {
+      const reached = own.map((e) => roundOf(e.curve, target));
+      const seconds = reached.flatMap((round) => (round ? [round.seconds] : []));
+      const cells = reached.map((round, i) => {
+        const rank = round ? 1 + seconds.filter((s) => s < round.seconds).length : own.length;
+        if (seconds.length > 0) ranks.get(own[i]!.method)!.time.push(rank);
+        return round ? `${rank}. ${round.seconds.toFixed(1)} s, ${Math.round(round.steps)} steps` : '–';
+      });
+      return cells;
+    });
+    const rows = own.map((e, i) => [
+      `${i + 1}. ${e.method}`,
+      `${percent(e.mean)} ± ${percent(e.deviation)}`,
+      e.selection.toFixed(1),
+      e.curve.at(-1)!.seconds.toFixed(1),
+      ...times.map((cells) => cells[i]!),
+    ]);
+    sections.push('', `## ${percent(share)} %`, '', table([header, header.map(() => '---'), ...rows]));
   }
+  const average = (list: readonly number[]) => list.reduce((a, b) => a + b, 0) / list.length;
+  const overall = [...ranks].map(([method, r]) => [method, average(r.accuracy), average(r.time)] as const);
+  const summary = [
+    ['method', 'by accuracy', 'by time'],
+    ['---', '---', '---'],
+    ...overall
+      .sort(([, a], [, b]) => a - b)
+      .map(([method, accuracy, time]) => [method, accuracy.toFixed(1), time.toFixed(1)]),
+  ];
+  parts.push(
+    '',
+    '## Mean ranks',
+    '',
+    `Of ${ranks.size}, 1 is best: by accuracy over all shares, by time over all shares and targets that some method reaches; who does not ` +
+      'reach one is last. Below, numbers before methods and times are their ranks.',
+    '',
+    table(summary),
+    ...sections,
+  );
   return `${parts.join('\n')}\n`;
 }
