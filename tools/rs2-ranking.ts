@@ -1,16 +1,15 @@
 /**
- * Ranks all methods that select images by accuracy and by time to accuracy, on drawings of weather, on the whole of MNIST or on
- * 5,000 digits, and writes docs/results/rs2-ranking-TASK.md after each seed. Takes up to hours; stopped and started again it goes
+ * Ranks all methods that select images by accuracy and by time to accuracy, on drawings of weather or on the whole of MNIST,
+ * and writes docs/results/rs2-ranking-TASK.md after each seed. Takes up to hours; stopped and started again it goes
  * on, as long as the code is the same. The clock counts CPU seconds of one thread, so that others may use the machine meanwhile:
  * named seeds are only measured, in as many processes as one likes, and a last call without seeds gathers them.
  *
- *     ATTUNE_THREADS=1 npx tsx tools/rs2-ranking.ts weather|mnist|digits [SEED …]
+ *     ATTUNE_THREADS=1 npx tsx tools/rs2-ranking.ts weather|mnist [SEED …]
  */
 
 import { writeAtomic } from '../src/hub/index.ts';
 import { cpuClock, roundOf } from '../src/methods/rs2/time-to-accuracy.ts';
 import {
-  digits,
   entriesOf,
   everyMethod,
   icons,
@@ -40,14 +39,6 @@ const tasks: Readonly<Record<string, Task>> = {
     activeEpochs: 5,
     activeStep: 3000,
     measurements: 5,
-  },
-  digits: {
-    ...digits,
-    rounds: 10,
-    activeEpochs: 10,
-    activeStep: 250,
-    measurements: 5,
-    targets: [0.8, 0.9, 0.95],
   },
 };
 const [name = '', ...wanted] = process.argv.slice(2);
