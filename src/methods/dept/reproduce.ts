@@ -1,16 +1,9 @@
 import { toFloat32 } from '../../graph/index.ts';
 import { loadAdapter } from '../../hub/index.ts';
-import {
-  accuracies,
-  figures,
-  bars as languageBars,
-  trialsOf as languageTrials,
-  mean,
-  type Trials,
-} from '../lm/trials.ts';
+import { accuracies, figures, mean, type Trials } from '../lm/trials.ts';
 import type { Reproduction } from '../reproduction.ts';
 import { offsetNames } from './method.ts';
-import { bars, lengths, oneRate, prompts, stepSeconds, suiteOf, trialsOf } from './trials.ts';
+import { bars, lengths, oneRate, prompts, stepSeconds, trialsOf } from './trials.ts';
 
 /** Norms of the rows of A·B, mean over trials; scaled by c, which all rows share, they would rank the same. */
 async function rowNorms(trials: Trials): Promise<number[]> {
@@ -43,15 +36,14 @@ export const deptClaims: Reproduction = {
       id: 'a',
       statement: 'With as many parameters DePT is at least as accurate as prompt tuning with l tokens',
       async measure(lab) {
-        const suite = suiteOf(lab);
         const found = {
-          'PT(l)': await languageTrials(lab, suite, prompts['PT(l)']),
-          DePT: await languageTrials(lab, suite, prompts.DePT),
+          'PT(l)': await trialsOf(lab, prompts['PT(l)']),
+          DePT: await trialsOf(lab, prompts.DePT),
         };
         return {
           holds: mean(accuracies(found.DePT)) >= mean(accuracies(found['PT(l)'])),
           measured: figures(found),
-          chart: languageBars(suite, 'One budget', found),
+          chart: bars(lab, 'One budget', found),
         };
       },
     },

@@ -42,13 +42,6 @@ const planOf = ({ quick }: Lab): Plan =>
         options: { ...shared, steps: 300 },
       };
 
-/** The single texts of the built-in suite, but for `gloss-class`, whose training loss chose the rates. */
-const singleTexts = ['part-of-speech', 'genre', 'fiction', 'acceptability', 'spam', 'language'];
-export const suiteOf = (lab: Lab): Plan => {
-  const plan = planOf(lab);
-  return lab.quick ? plan : { ...plan, tasks: singleTexts, vals: 300 };
-};
-
 export const trialsOf = (lab: Lab, variant: Variant): Promise<Trials> =>
   trials.trialsOf(lab, planOf(lab), variant);
 export const bars = (lab: Lab, title: string, found: Readonly<Record<string, Trials>>): Chart =>
