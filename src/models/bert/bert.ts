@@ -28,7 +28,8 @@ const init = normalInit(0.02);
  *
  * Taps: `bert.embeddings.word_embeddings:out` (token embeddings), `bert.embeddings:out` (with positions and types,
  * normalised), `bert.encoder.layer.*:in` and `:out`, `….attention.self:probabilities`, `:in` and `:out` of
- * `….attention.self.{query,key,value}`, `….attention.output.dense`, `….intermediate.dense` and `….output.dense`.
+ * `….attention.self.{query,key,value}`, `….attention.output.dense`, `….intermediate.dense` and `….output.dense`. With `readAt` those of the
+ * last layer see one position, but for its `:in`, its keys and its values, unless its `:out` is tapped.
  */
 export function bert(c: BertConfig): EncoderModel {
   const base = (s: Scope) => s.at(c.roberta ? 'roberta' : 'bert');
