@@ -1,15 +1,17 @@
 /**
- * Ranks all methods that select images by accuracy and by time to accuracy, on drawings of weather or on the whole of MNIST,
- * and writes docs/results/rs2-ranking-TASK.md after each seed. Takes up to hours; stopped and started again it goes
- * on, as long as the code is the same. The clock counts CPU seconds of one thread, so that others may use the machine meanwhile:
- * named seeds are only measured, in as many processes as one likes, and a last call without seeds gathers them.
+ * Ranks all methods that select images by accuracy and by time to accuracy, on drawings of weather or on the whole of MNIST.
+ * Takes up to hours: what is measured stands in docs/results/rs2-ranking-TASK.json after each training, and is not measured
+ * again before that file is removed; docs/results/rs2-ranking-TASK.md shows it. The clock counts CPU seconds of one thread, so
+ * that others may use the machine meanwhile: seeds and shares may be measured in processes of their own.
  *
- *     ATTUNE_THREADS=1 npx tsx tools/rs2-ranking.ts weather|mnist [SEED …]
+ *     ATTUNE_THREADS=1 npx tsx tools/rs2-ranking.ts weather|mnist [--seeds 1,2,3] [--shares 0.01,0.05,0.1,0.3]
  */
 
-import { writeAtomic } from '../src/hub/index.ts';
+import { parseArgs } from 'node:util';
+import { readJson, writeAtomic } from '../src/hub/index.ts';
 import { cpuClock, roundOf } from '../src/methods/rs2/time-to-accuracy.ts';
 import {
+  type Entry,
   entriesOf,
   everyMethod,
   icons,
@@ -20,7 +22,7 @@ import {
 } from '../src/methods/rs2/trials.ts';
 import { table } from './docs.ts';
 
-const shares = [0.01, 0.05, 0.1, 0.3];
+const allShares = [0.01, 0.05, 0.1, 0.3];
 const tasks: Readonly<Record<string, Task>> = {
   weather: {
     ...icons,
@@ -41,13 +43,19 @@ const tasks: Readonly<Record<string, Task>> = {
     measurements: 5,
   },
 };
-const [name = '', ...wanted] = process.argv.slice(2);
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seeds: { type: 'string', default: '1,2,3' },
+    shares: { type: 'string', default: allShares.join() },
+  },
+});
+const numbers = (list: string): number[] => list.split(',').map(Number);
+const name = positionals[0] ?? '';
 const task = tasks[name];
-const seeds = wanted.length > 0 ? wanted.map(Number) : [1, 2, 3];
-if (!task || seeds.some((seed) => !Number.isSafeInteger(seed)))
-  throw new Error(
-    `usage: rs2-ranking.ts ${Object.keys(tasks).join('|')} [SEED …], not "${process.argv.slice(2).join(' ')}"`,
-  );
+if (!task || positionals.length > 1) {
+  throw new Error(`name a task, ${Object.keys(tasks).join(' or ')}, not "${positionals.join(' ')}"`);
+}
 if (process.env.ATTUNE_THREADS !== '1')
   throw new Error('CPU seconds are comparable with one thread only: set ATTUNE_THREADS=1');
 const place = {
@@ -58,11 +66,35 @@ const place = {
 };
 const percent = (share: number): string => (100 * share).toFixed(1);
 
-const trials: Trial[] = [];
-for (const seed of seeds) {
-  trials.push(...(await trialsOf(place, task, { methods: everyMethod, shares, seeds: [seed] })));
-  if (wanted.length === 0) await writeAtomic(`docs/results/rs2-ranking-${name}.md`, [page(task, trials)]);
+const file = (ending: string) => `docs/results/rs2-ranking-${name}.${ending}`;
+const keyOf = ({ method, share, seed }: Trial): string => `${seed} ${share} ${method}`;
+
+/** All that was measured by this task's plan, other processes' trials among it, in the order of methods. */
+async function stored(): Promise<Trial[]> {
+  const json = (await readJson(file('json'))) as unknown as { task: Task; trials: Trial[] } | undefined;
+  if (json && JSON.stringify(json.task) !== JSON.stringify(task))
+    throw new Error(`${file('json')} was measured by another plan: remove it to measure anew`);
+  return json?.trials ?? [];
 }
+
+const own = new Map<string, Trial>();
+await trialsOf(place, task, {
+  methods: everyMethod,
+  shares: numbers(flags.shares),
+  seeds: numbers(flags.seeds),
+  known: await stored(),
+  async found(trial) {
+    own.set(keyOf(trial), trial);
+    const all = new Map([...(await stored()).map((t) => [keyOf(t), t] as const), ...own]);
+    const trials = [...all.values()].sort(
+      (a, b) =>
+        a.seed - b.seed || a.share - b.share || everyMethod.indexOf(a.method) - everyMethod.indexOf(b.method),
+    );
+    const lines = trials.map((t) => JSON.stringify(t)).join(',\n');
+    await writeAtomic(file('json'), [`{"task":${JSON.stringify(task)},"trials":[\n${lines}\n]}\n`]);
+    await writeAtomic(file('md'), [page(task, trials)]);
+  },
+});
 
 function page(task: Task, trials: readonly Trial[]): string {
   const entries = entriesOf(trials);
@@ -78,6 +110,10 @@ function page(task: Task, trials: readonly Trial[]): string {
       `${Math.min(task.rounds, task.measurements)} times. Scoring networks: ${task.scoringEpochs} epochs (the paper: 10), GraNd and EL2N over ` +
       `${task.runs} of them (10). Active learning adds ${task.activeStep} images (1,000) after ${task.activeEpochs} epochs (200).`,
   ];
+  const unfinished = ({ method, share }: Entry): string => {
+    const count = trials.filter((t) => t.method === method && t.share === share).length;
+    return count < seen.length ? ` (${count} of ${seen.length} seeds)` : '';
+  };
   const header = [
     'method',
     'accuracy (%)',
@@ -88,7 +124,7 @@ function page(task: Task, trials: readonly Trial[]): string {
   /** Ranks of each method: by accuracy at every share, by time to every target that some method reaches. */
   const ranks = new Map(entries.map((e) => [e.method, { accuracy: [] as number[], time: [] as number[] }]));
   const sections: string[] = [];
-  for (const share of shares) {
+  for (const share of allShares) {
     const own = entries.filter((e) => e.share === share).sort((a, b) => b.mean - a.mean);
     for (const [i, e] of own.entries()) ranks.get(e.method)!.accuracy.push(i + 1);
     const times = task.targets.map((target) => {
@@ -102,7 +138,7 @@ function page(task: Task, trials: readonly Trial[]): string {
       return cells;
     });
     const rows = own.map((e, i) => [
-      `${i + 1}. ${e.method}`,
+      `${i + 1}. ${e.method}${unfinished(e)}`,
       `${percent(e.mean)} ± ${percent(e.deviation)}`,
       e.selection.toFixed(1),
       e.curve.at(-1)!.seconds.toFixed(1),

@@ -86,6 +86,10 @@ export interface Plan {
   readonly methods: readonly string[];
   readonly shares: readonly number[];
   readonly seeds: readonly number[];
+  /** Trials that need not be measured any more. */
+  readonly known?: readonly Trial[];
+  /** Told of every trial of the plan, as soon as it is known. */
+  readonly found?: (trial: Trial) => Promise<void>;
 }
 
 /** `clock`: what selections and steps are timed with (default: the wall clock). */
@@ -94,7 +98,11 @@ type Place = Pick<Lab, 'dir' | 'signal' | 'say'> & { readonly clock?: Clock };
 /** Trains by every method at every share; what the same code measured before is read from the place's folder. */
 export async function trialsOf(lab: Place, task: Task, plan: Plan): Promise<Trial[]> {
   const { methods, shares, seeds } = plan;
-  const found: Trial[] = [];
+  const trials: Trial[] = [];
+  const add = async (trial: Trial) => {
+    trials.push(trial);
+    await plan.found?.(trial);
+  };
   let images: { train: ImageSet; test: ImageSet } | undefined;
   for (const seed of seeds) {
     let bench: { classifier: Classifier; scoring: Scoring } | undefined;
@@ -104,9 +112,11 @@ export async function trialsOf(lab: Place, task: Task, plan: Plan): Promise<Tria
           const about = JSON.stringify({ task, method, share, seed, code: codeVersion(import.meta.url) });
           const digest = createHash('sha256').update(about).digest('hex').slice(0, 16);
           const path = join(lab.dir, `${method}-${digest}.json`);
-          const known = (await readJson(path)) as unknown as Trial | undefined;
+          const known =
+            plan.known?.find((t) => t.method === method && t.share === share && t.seed === seed) ??
+            ((await readJson(path)) as unknown as Trial | undefined);
           if (known) {
-            found.push(known);
+            await add(known);
             continue;
           }
           images ??= await imagesOf(task);
@@ -119,7 +129,7 @@ export async function trialsOf(lab: Place, task: Task, plan: Plan): Promise<Tria
               `after ${selection.toFixed(1)} + ${(steps * stepSeconds).toFixed(1)} s`,
           );
           await writeAtomic(path, [JSON.stringify(trial)]);
-          found.push(trial);
+          await add(trial);
         }
       }
     } finally {
@@ -127,7 +137,7 @@ export async function trialsOf(lab: Place, task: Task, plan: Plan): Promise<Tria
       await bench?.scoring.release();
     }
   }
-  return found;
+  return trials;
 }
 
 async function imagesOf({ data, size }: Task) {
