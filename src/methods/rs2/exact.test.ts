@@ -6,7 +6,7 @@ import { compile, Random } from '../../runtime/index.ts';
 import { fullSampler, groupsOf, rs2Sampler } from '../../train/index.ts';
 import { type Rows, row } from '../gram/k-means.ts';
 import { patches } from '../testing/patches.ts';
-import { euclidean, herd } from './geometry.ts';
+import { herd, squareBetween } from './geometry.ts';
 import { representedBy } from './gradients.ts';
 import { FacilityLocation, GraphCut, lazyGreedy, naiveGreedy, type SetFunction } from './greedy.ts';
 import { farthestFirst } from './k-center.ts';
@@ -191,7 +191,7 @@ describe('3. greedy maximisers', () => {
       herd(points, n),
       lazyGreedy(new FacilityLocation(s, n), n).map((p) => p.element),
       naiveGreedy(new GraphCut(s, n), n).map((p) => p.element),
-      farthestFirst(n, n, 4, euclidean(points, n)),
+      farthestFirst(n, n, 4, squareBetween(points)),
     ];
     for (const indices of chosen) expect(sorted(indices)).toEqual(range(n));
   });
@@ -200,12 +200,16 @@ describe('3. greedy maximisers', () => {
     const n = 12;
     for (const seed of range(4)) {
       const points = rows(`centres ${seed}`, n, 2);
-      const d = range(n).map(euclidean(points, n));
+      const square = squareBetween(points);
+      const d = range(n).map((to) => range(n).map((i) => Math.sqrt(square(i, to))));
       const radius = (set: readonly number[]) =>
         Math.max(...range(n).map((i) => Math.min(...set.map((c) => d[c]![i]!))));
       for (const k of [1, 2, 3, 4]) {
         const best = Math.min(...subsets(n, k).map(radius));
-        expect(radius(farthestFirst(n, k, seed, euclidean(points, n)))).toBeLessThanOrEqual(2 * best + 1e-9);
+        const chosen = farthestFirst(n, k, seed, square);
+        expect(radius(chosen)).toBeLessThanOrEqual(2 * best + 1e-9);
+        // Sums that stop early choose as whole ones.
+        expect(farthestFirst(n, k, seed, (i, to) => d[to]![i]!)).toEqual(chosen);
       }
     }
   });

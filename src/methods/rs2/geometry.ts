@@ -65,21 +65,26 @@ const herding: Selector = {
   },
 };
 
-const farthest = ({ labels, share, seed }: SelectionTask, distances: (to: number) => ArrayLike<number>) => ({
+const farthest = ({ labels, share, seed }: SelectionTask, distance: Parameters<typeof farthestFirst>[3]) => ({
   indices: farthestFirst(
     labels.length,
     subsetSize(labels.length, share),
     new Random(seed, 'first centre').int(labels.length),
-    distances,
+    distance,
   ),
 });
 
-/** ‖h_i − h_to‖ for all rows. */
-export const euclidean =
-  (rows: Rows, count: number) =>
-  (to: number): Float64Array => {
-    const h = row(rows, to);
-    return Float64Array.from({ length: count }, (_, i) => Math.sqrt(squareTo(rows, i, h)));
+/** ‖h_i − h_j‖², summed until it is no more below `within`. */
+export const squareBetween =
+  ({ data, width }: Rows) =>
+  (i: number, j: number, within = Number.POSITIVE_INFINITY): number => {
+    const [from, to] = [i * width, j * width];
+    let sum = 0;
+    for (let k = 0; k < width && sum < within; k++) {
+      const difference = data[from + k]! - data[to + k]!;
+      sum += difference * difference;
+    }
+    return sum;
   };
 
 const kCenter: Selector = {
@@ -88,7 +93,7 @@ const kCenter: Selector = {
   paper: 'Sener & Savarese, ICLR 2018',
   async select(task) {
     const { features } = (await task.scores.run()).outputs;
-    return farthest(task, euclidean(features, task.labels.length));
+    return farthest(task, squareBetween(features));
   },
 };
 
@@ -113,9 +118,7 @@ const diversity: Selector = {
   async select(task) {
     const { logits } = (await task.scores.run()).outputs;
     const divergence = symmetricDivergence(softmaxRows(logits));
-    return farthest(task, (to) =>
-      Float64Array.from({ length: task.labels.length }, (_, i) => divergence(i, to)),
-    );
+    return farthest(task, divergence);
   },
 };
 
