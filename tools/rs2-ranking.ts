@@ -56,6 +56,11 @@ const task = tasks[name];
 if (!task || positionals.length > 1) {
   throw new Error(`name a task, ${Object.keys(tasks).join(' or ')}, not "${positionals.join(' ')}"`);
 }
+const [seeds, shares] = [numbers(flags.seeds), numbers(flags.shares)];
+if (seeds.some((seed) => !Number.isSafeInteger(seed)))
+  throw new Error(`--seeds are whole numbers, not "${flags.seeds}"`);
+if (shares.some((share) => !allShares.includes(share)))
+  throw new Error(`--shares are of ${allShares.join()}, not "${flags.shares}"`);
 if (process.env.ATTUNE_THREADS !== '1')
   throw new Error('CPU seconds are comparable with one thread only: set ATTUNE_THREADS=1');
 const place = {
@@ -80,8 +85,8 @@ async function stored(): Promise<Trial[]> {
 const own = new Map<string, Trial>();
 await trialsOf(place, task, {
   methods: everyMethod,
-  shares: numbers(flags.shares),
-  seeds: numbers(flags.seeds),
+  shares,
+  seeds,
   known: await stored(),
   async found(trial) {
     own.set(keyOf(trial), trial);
@@ -110,6 +115,9 @@ function page(task: Task, trials: readonly Trial[]): string {
       `${Math.min(task.rounds, task.measurements)} times. Scoring networks: ${task.scoringEpochs} epochs (the paper: 10), GraNd and EL2N over ` +
       `${task.runs} of them (10). Active learning adds ${task.activeStep} images (1,000) after ${task.activeEpochs} epochs (200).`,
   ];
+  const planned = everyMethod.length * allShares.length * seen.length;
+  if (trials.length < planned)
+    parts.push('', `**${trials.length} of ${planned} trainings are measured: mean ranks are of those.**`);
   const unfinished = ({ method, share }: Entry): string => {
     const count = trials.filter((t) => t.method === method && t.share === share).length;
     return count < seen.length ? ` (${count} of ${seen.length} seeds)` : '';

@@ -90,9 +90,9 @@ export function bert(c: BertConfig): EncoderModel {
       const { readAt } = inputs;
       // Who taps the last layer's output is given all of it.
       const narrow = at(final).tapped('out') ? undefined : readAt;
-      const all = layer(at(final), hiddenStates[final]!, bias, inputs.past?.[final], narrow);
-      if (readAt === undefined) return { hiddenStates: [...hiddenStates, all], last: all };
-      return { hiddenStates, last: narrow === undefined ? all.slice(1, readAt, readAt + 1) : all };
+      const last = layer(at(final), hiddenStates[final]!, bias, inputs.past?.[final], narrow);
+      if (readAt === undefined) return { hiddenStates: [...hiddenStates, last], last };
+      return { hiddenStates, last: narrow === undefined ? last.slice(1, readAt, readAt + 1) : last };
     },
     maskedLogits(s, last) {
       const head = c.roberta ? s.at('lm_head') : s.at('cls').at('predictions');
